@@ -1,0 +1,21 @@
+// Package archive keeps the record of what was said: a journal of
+// append-only segment files, and the readers that search and verify them.
+//
+// A [Journal] writes. Append returns a [Receipt] when the record is on stable
+// storage, and many callers share one fsync. Note writes an outcome in order
+// without waiting for the disk. A record is never changed; what becomes of a
+// message is a second record that cites the first.
+//
+// The readers ([Scan], [Reader], [Find], [Search], [Verify], [ReadStats]) need
+// only the files, and work beside a running server. FORMAT.md states the
+// format of the files, precise enough to write another reader. The package
+// uses the standard library alone, so that an auditor can build the verifier.
+//
+// The records hold what RFC 3428 requests carry; nothing here parses SIP but
+// the empty line between headers and body (RFC 3261 §7).
+//
+// Not here: a Merkle tree and signed checkpoints, encryption of bodies,
+// retention, holds, compressed segments and an index. The format leaves room
+// for them: versions, a salt for each record, reserved types, tags and flags,
+// and content that can be taken out of a record apart from its envelope.
+package archive
