@@ -1,0 +1,201 @@
+package sip
+
+import (
+	"strings"
+	"unsafe"
+)
+
+// Limits of one message. A message above a limit is answered with the status
+// named beside it, or dropped where no answer is possible.
+const (
+	MaxMessageBytes = 64 << 10 // 513 Message Too Large
+	MaxHeaders      = 256      // 400
+	MaxURIBytes     = 8 << 10  // 414
+)
+
+// span is a part of the message's bytes.
+type span struct{ from, to uint32 }
+
+// field is one header line, folded lines included.
+type field struct {
+	id    HeaderID
+	line  span // the whole line with its CRLF
+	name  span
+	value span // trimmed; folds inside are kept
+}
+
+// Message is a request or response as received. It is filled by Parse and read
+// only afterwards; reading is safe from several goroutines. Strings it returns
+// share its memory.
+type Message struct {
+	raw    string
+	method span // requests
+	uri    span
+	reason span
+	status int // responses; 0 in a request
+
+	fields []field
+	first  [headerCount]uint16 // index+1 of the first field of that name
+	count  [headerCount]uint16
+	body   span
+	fault  *Error // what Check returns first
+
+	parsedVia Via
+	parsedURI URI
+	cseq      uint32
+	cseqOK    bool
+}
+
+func (m *Message) str(s span) string { return m.raw[s.from:s.to] }
+
+// IsRequest tells a request from a response.
+func (m *Message) IsRequest() bool { return m.status == 0 }
+
+// Method returns the request's method, or of a response the one in its CSeq.
+func (m *Message) Method() string {
+	if m.status == 0 {
+		return m.str(m.method)
+	}
+	_, method, _ := cutCSeq(m.Get(HeaderCSeq))
+	return method
+}
+
+// RequestURI returns the Request-URI as received.
+func (m *Message) RequestURI() string { return m.str(m.uri) }
+
+// URI returns the parsed Request-URI; valid after Check returned nil.
+func (m *Message) URI() URI { return m.parsedURI }
+
+// Status returns a response's code, 0 for a request.
+func (m *Message) Status() int { return m.status }
+
+// Reason returns a response's reason phrase.
+func (m *Message) Reason() string { return m.str(m.reason) }
+
+// Body returns the body as received.
+func (m *Message) Body() string { return m.str(m.body) }
+
+// Raw returns all bytes of the message.
+func (m *Message) Raw() string { return m.raw }
+
+// HeadLen returns how many bytes stand before the body.
+func (m *Message) HeadLen() int { return int(m.body.from) }
+
+// Via returns the top Via; valid after Check returned nil.
+func (m *Message) Via() Via { return m.parsedVia }
+
+// CSeq returns the sequence number; ok is false when it is malformed.
+func (m *Message) CSeq() (n uint32, ok bool) { return m.cseq, m.cseqOK }
+
+// Has reports whether a field of that name stands in the message.
+func (m *Message) Has(id HeaderID) bool { return m.first[id] != 0 }
+
+// Count returns how many lines of that name there are.
+func (m *Message) Count(id HeaderID) int { return int(m.count[id]) }
+
+// Get returns the value of the first field of that name, folds unfolded, or "".
+func (m *Message) Get(id HeaderID) string {
+	i := m.first[id]
+	if i == 0 {
+		return ""
+	}
+	return unfold(m.str(m.fields[i-1].value))
+}
+
+// unfold turns a line fold into one space (RFC 3261 §7.3.1).
+func unfold(s string) string {
+	if strings.IndexByte(s, '\r') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\r' || s[i] == '\n' {
+			for i+1 < len(s) && isLWS(s[i+1]) {
+				i++
+			}
+			b.WriteByte(' ')
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Each calls f with the value of every field of that name, in order, until f
+// returns false.
+func (m *Message) Each(id HeaderID, f func(value string) bool) {
+	if m.first[id] == 0 {
+		return
+	}
+	for i := int(m.first[id]) - 1; i < len(m.fields); i++ {
+		if m.fields[i].id == id && !f(unfold(m.str(m.fields[i].value))) {
+			return
+		}
+	}
+}
+
+// EachItem calls f with every item of every comma list of that name, in order,
+// until f returns false. The error tells of a list that does not parse.
+func (m *Message) EachItem(id HeaderID, f func(item string) bool) error {
+	var fault error
+	m.Each(id, func(v string) bool {
+		for {
+			item, rest, more, ok := cutItem(v)
+			if !ok {
+				fault = NewError(StatusBadRequest, "Malformed header field list")
+				return false
+			}
+			if item != "" && !f(item) {
+				return false
+			}
+			if !more {
+				return true
+			}
+			v = rest
+		}
+	})
+	return fault
+}
+
+// HasTag reports whether one of the comma lists of that name holds the token:
+// option tags, event names, methods.
+func (m *Message) HasTag(id HeaderID, token string) bool {
+	found := false
+	m.Each(id, func(v string) bool {
+		found = HasToken(v, token)
+		return !found
+	})
+	return found
+}
+
+// Other returns the value of the first field of a name without HeaderID.
+func (m *Message) Other(name string) string {
+	for i := range m.fields {
+		if f := &m.fields[i]; f.id == HeaderOther && strings.EqualFold(m.str(f.name), name) {
+			return unfold(m.str(f.value))
+		}
+	}
+	return ""
+}
+
+// From returns the parsed From.
+func (m *Message) From() (Address, error) { return ParseAddress(m.Get(HeaderFrom)) }
+
+// To returns the parsed To.
+func (m *Message) To() (Address, error) { return ParseAddress(m.Get(HeaderTo)) }
+
+// CallID returns the Call-ID.
+func (m *Message) CallID() string { return m.Get(HeaderCallID) }
+
+// Clone returns a copy with memory of its own.
+func (m *Message) Clone() *Message {
+	buf := make([]byte, len(m.raw))
+	copy(buf, m.raw)
+	c := new(Message)
+	_ = c.Parse(buf) // it parsed before
+	return c
+}
+
+// view gives the bytes as a string without a copy: the owner of the buffer
+// promises not to change it while the message is in use.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,81 @@
+package sip
+
+import (
+	"errors"
+	"strings"
+)
+
+// Via is one Via value (RFC 3261 §20.42).
+type Via struct {
+	Transport string // as written
+	Host      string // sent-by, brackets stripped
+	Port      uint16 // 0 when not given
+	Params    Params
+	Branch    string
+
+	head string // sent-protocol and sent-by as received
+	ipv6 bool
+}
+
+// MagicCookie begins every branch of RFC 3261 (§8.1.1.7).
+const MagicCookie = "z9hG4bK"
+
+var errVia = errors.New("malformed Via")
+
+// ParseVia reads one Via value; white space is allowed around its separators.
+func ParseVia(s string) (Via, error) {
+	s = trim(s)
+	var v Via
+	name, rest, ok := strings.Cut(s, "/")
+	if !ok || !strings.EqualFold(trim(name), "SIP") {
+		return v, errVia
+	}
+	version, rest, ok := strings.Cut(rest, "/")
+	if !ok || trim(version) != "2.0" {
+		return v, errVia
+	}
+	rest = trimLeft(rest)
+	n := 0
+	for n < len(rest) && tokenChar[rest[n]] {
+		n++
+	}
+	if n == 0 || n == len(rest) || !isLWS(rest[n]) {
+		return v, errVia
+	}
+	v.Transport, rest = rest[:n], trimLeft(rest[n:])
+	n = strings.IndexByte(rest, ';')
+	if n < 0 {
+		n = len(rest)
+	}
+	sentBy := trim(rest[:n])
+	if strings.ContainsAny(sentBy, " \t") {
+		h, p, _ := strings.Cut(sentBy, ":")
+		sentBy = trim(h) + ":" + trim(p) // LWS is allowed around the colon (§25.1 COLON)
+	}
+	var err error
+	if v.Host, v.Port, v.ipv6, err = splitHostPort(sentBy); err != nil {
+		return v, errVia
+	}
+	v.Params = Params(rest[n:])
+	v.head = trim(s[:len(s)-len(rest)+n])
+	if !viaParamsValid(v.Params, &v.Branch) {
+		return v, errVia
+	}
+	return v, nil
+}
+
+func viaParamsValid(p Params, branch *string) bool {
+	for {
+		name, value, rest, done, ok := p.Next()
+		if !ok {
+			return false
+		}
+		if done {
+			return true
+		}
+		if len(name) == len("branch") && strings.EqualFold(name, "branch") {
+			*branch = value
+		}
+		p = rest
+	}
+}
