@@ -1,0 +1,3 @@
+// Command extract adds RFCs to rfc/sections.txt from their plain text: section
+// numbers and titles, nothing else.
+package main
