@@ -1,0 +1,273 @@
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is the whole configuration of a server. The comments of the fields, and of the fields of the tables
+// below, are the text of docs/config.md: their first sentence after the key says what it does.
+//
+// A Config is not changed after [Load]; a reload makes a new one.
+type Config struct {
+	// Domains of the company whose accounts live here, at least one. The digest realm of an account is its domain,
+	// and the first domain completes a bare user name on the command line.
+	Domains []string `toml:"domains" reload:"restart" example:"[\"example.com\"]"`
+	// Folder of everything the server keeps: the store's files, the control socket rollcall.sock, and archive/,
+	// which holds only the record. A relative path is taken from the folder of the configuration file, as are all
+	// other paths in it.
+	DataDir string `toml:"data_dir" reload:"restart"`
+	// Folder of the keys the server makes for itself. Keep it out of backups of data_dir and back it up apart.
+	// When it is not given it is data_dir/keys.
+	KeysDir string `toml:"keys_dir" reload:"restart" example:"\"/var/lib/rollcall/keys\""`
+	// Time zone of reports and rules, a name of the IANA database such as "Europe/Berlin". Records are in UTC.
+	TimeZone string `toml:"time_zone" reload:"yes"`
+
+	// Addresses on which SIP is received, one table for each. Without any, the server listens on 0.0.0.0:5060 over
+	// UDP and TCP.
+	Listen []Listen `toml:"listen"`
+	// Where accounts, bindings and waiting messages are kept.
+	Store Store `toml:"store"`
+	// The record of every message.
+	Archive Archive `toml:"archive"`
+	// Who may write to whom.
+	Policy Policy `toml:"policy"`
+	// The HTTP side: /healthz, /readyz and /metrics.
+	HTTP HTTP `toml:"http"`
+	// Registration, RFC 3261 §10.
+	Registrar Registrar `toml:"registrar"`
+	// Passwords and nonces, RFC 7616 and RFC 8760.
+	Auth Auth `toml:"auth"`
+	// Messages, RFC 3428.
+	IM IM `toml:"im"`
+	// What a stranger can make the server hold.
+	Limits Limits `toml:"limits"`
+	// What the server says about itself on standard error.
+	Log Log `toml:"log"`
+	// Foreign domains to which messages may be sent, one table for each. A message to any other foreign domain is
+	// answered 403.
+	Peer []Peer `toml:"peer"`
+
+	// Path is the file that was read, empty for a Config that was made in memory.
+	Path string `toml:"-"`
+
+	marks map[string]int // key with index ("listen[0].address") → line
+}
+
+// Listen is one address on which SIP is received.
+type Listen struct {
+	// IP address and port, as in "0.0.0.0:5060" or "[::]:5060" (both families). Port 0 takes a free one.
+	Address string `toml:"address" reload:"restart" example:"\"0.0.0.0:5060\""`
+	// What is spoken there: udp or tcp. tls, ws and wss are known names that this version does not support.
+	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
+	// Certificate chain in PEM, for tls and wss.
+	CertFile string `toml:"cert_file" reload:"restart"`
+	// Private key of the certificate in PEM, for tls and wss.
+	KeyFile string `toml:"key_file" reload:"restart"`
+	// Certificate authorities in PEM that sign client certificates, for tls and wss. With it a client must show one.
+	ClientCAFile string `toml:"client_ca_file" reload:"restart"`
+}
+
+// Store says where state is kept.
+type Store struct {
+	// "embedded:" keeps everything in memory with an image in data_dir. "redis://", "rediss://",
+	// "redis+sentinel://host1,host2/master" and "redis+cluster://host1,host2" keep it on Redis.
+	URL string `toml:"url" reload:"restart"`
+	// File with the Redis password, on one line. The URL then names the user, if any, and no password.
+	PasswordFile string `toml:"password_file" reload:"restart"`
+}
+
+// Archive says how the record is written.
+type Archive struct {
+	// Where the journal is written: file. redis is a known name that this version does not support.
+	Journal string `toml:"journal" reload:"restart"`
+	// What relaying waits for: fsync, the record is on disk. replicated is a known name that this version does not
+	// support.
+	Durability string `toml:"durability" reload:"restart"`
+	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. spool
+	// is a known name that this version does not support.
+	OnFailure string `toml:"on_failure" reload:"restart"`
+}
+
+// Policy names the rules.
+type Policy struct {
+	// File with the rules. Without one all within the domains is allowed. This version does not support policy
+	// files.
+	File string `toml:"file" reload:"yes"`
+}
+
+// HTTP says where HTTP is served.
+type HTTP struct {
+	// IP address and port of /healthz, /readyz and /metrics. They ask for no token, so keep them off public
+	// addresses. An empty string serves none.
+	Address string `toml:"address" reload:"restart"`
+}
+
+// Registrar bounds registrations. SIP counts expiry in whole seconds, so these do too.
+type Registrar struct {
+	// Shortest expiry a registration may ask for. A shorter one, but not 0, is answered 423 with Min-Expires
+	// (RFC 3261 §10.3).
+	MinExpires Duration `toml:"min_expires" reload:"yes"`
+	// Expiry of a registration that names none.
+	DefaultExpires Duration `toml:"default_expires" reload:"yes"`
+	// Longest expiry. A longer one is shortened, and the answer says to what.
+	MaxExpires Duration `toml:"max_expires" reload:"yes"`
+	// Devices that one account may register at a time.
+	MaxContacts int `toml:"max_contacts" unit:"contacts" reload:"yes"`
+}
+
+// Auth bounds what is believed of a caller, and how often it may guess.
+type Auth struct {
+	// How long a nonce is good. An older one is answered with a fresh one and stale=true, which costs the client a
+	// round trip and asks nobody for a password.
+	NonceLife Duration `toml:"nonce_life" reload:"yes"`
+	// Accept digests in the form of RFC 2069, without qop, cnonce and nonce count, which some older clients still
+	// send. Such an answer can be replayed as long as the nonce is good, so for it a nonce is good for 60 seconds
+	// at most.
+	AcceptRFC2069 bool `toml:"accept_rfc2069" reload:"yes"`
+	// Wrong passwords from one source within failed_login_window after which its further tries are slowed. Tries without
+	// credentials and right ones do not count: an office is one address.
+	FailedLogins int `toml:"failed_logins" unit:"wrong passwords" reload:"yes"`
+	// How long a wrong password is counted.
+	FailedLoginWindow Duration `toml:"failed_login_window" reload:"yes"`
+}
+
+// IM says how messages wait.
+type IM struct {
+	// How long a message for an account that no device took is kept. An Expires header of the message can only
+	// shorten it.
+	OfflineLife Duration `toml:"offline_life" reload:"yes"`
+	// Messages kept for one account. A sender to an account that is full is answered 480.
+	OfflineLimit int `toml:"offline_limit" unit:"messages" reload:"yes"`
+	// How long a sender waits for the devices of an account. When none has answered by then the message is kept and
+	// the sender is answered 202.
+	AnswerAfter Duration `toml:"answer_after" reload:"yes"`
+}
+
+// Limits bound memory.
+type Limits struct {
+	// TCP connections at a time, all listeners together. Further ones are closed at once.
+	TCPConnections int `toml:"tcp_connections" unit:"connections" reload:"restart"`
+	// TCP connections at a time from one IP address.
+	TCPPerSource int `toml:"tcp_per_source" unit:"connections" reload:"restart"`
+	// How long a TCP connection may be silent before it is closed. A keep-alive (RFC 5626 §3.5.1) counts as sound.
+	// The bindings registered over a connection go with it, so it should not be shorter than max_expires of clients
+	// that send no keep-alive.
+	TCPIdle Duration `toml:"tcp_idle" reload:"restart"`
+	// How long a write to a TCP connection may take before the connection is closed.
+	TCPWrite Duration `toml:"tcp_write" reload:"restart"`
+	// Size of one SIP message. A larger one is answered 513.
+	MessageBytes int `toml:"message_bytes" unit:"bytes" reload:"restart"`
+	// Header fields of one SIP message. More are answered 400.
+	HeaderCount int `toml:"header_count" unit:"header fields" reload:"restart"`
+	// Length of a Request-URI. A longer one is answered 414.
+	URIBytes int `toml:"uri_bytes" unit:"bytes" reload:"restart"`
+	// Memory of all transactions, RFC 3261 §17. When it is used up finished transactions go first, and new requests are
+	// answered 503.
+	TransactionBytes int `toml:"transaction_bytes" unit:"bytes" reload:"restart"`
+}
+
+// Log says what is logged.
+type Log struct {
+	// Least level that is logged: debug, info, warn or error. Message bodies and credentials are logged at none.
+	Level string `toml:"level" reload:"yes"`
+	// Form of a line: json, console, or auto, which is console on a terminal and json otherwise.
+	Format string `toml:"format" reload:"restart"`
+}
+
+// Peer is a server of a foreign domain.
+type Peer struct {
+	// Name for logs and metrics. When it is not given it is the domain.
+	Name string `toml:"name" reload:"restart" example:"\"partner\""`
+	// Domain whose users are behind this peer.
+	Domain string `toml:"domain" reload:"restart" example:"\"example.net\""`
+	// Host and port of the peer.
+	Address string `toml:"address" reload:"restart" example:"\"sip.example.net:5060\""`
+	// What is spoken to it: udp or tcp. When it is not given it is udp.
+	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
+}
+
+// Default returns the configuration of an empty file. It has no domain, so it is not valid by itself.
+func Default() *Config {
+	c := &Config{
+		DataDir:  "/var/lib/rollcall",
+		TimeZone: "UTC",
+		Store:    Store{URL: "embedded:"},
+		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse"},
+		HTTP:     HTTP{Address: "127.0.0.1:8080"},
+		Registrar: Registrar{
+			MinExpires: Duration{time.Minute}, DefaultExpires: Duration{time.Hour}, MaxExpires: Duration{2 * time.Hour},
+			MaxContacts: 32,
+		},
+		Auth: Auth{
+			NonceLife: Duration{5 * time.Minute}, AcceptRFC2069: true,
+			FailedLogins: 20, FailedLoginWindow: Duration{time.Minute},
+		},
+		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
+		Limits: Limits{
+			TCPConnections: 50000, TCPPerSource: 5000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
+			MessageBytes: 65536, HeaderCount: 256, URIBytes: 4096, TransactionBytes: 1 << 30,
+		},
+		Log: Log{Level: "info", Format: "auto"},
+	}
+	c.complete()
+	return c
+}
+
+// complete fills what is derived from other keys. It leaves what is given as it is.
+func (c *Config) complete() {
+	if c.KeysDir == "" && c.DataDir != "" {
+		c.KeysDir = filepath.Join(c.DataDir, "keys")
+	}
+	if len(c.Listen) == 0 {
+		c.Listen = []Listen{{Address: "0.0.0.0:5060", Transport: "udp"}, {Address: "0.0.0.0:5060", Transport: "tcp"}}
+	}
+	for i := range c.Peer {
+		p := &c.Peer[i]
+		if p.Name == "" {
+			p.Name = p.Domain
+		}
+		if p.Transport == "" {
+			p.Transport = "udp"
+		}
+	}
+}
+
+// ArchiveDir is the folder of the record, data_dir/archive.
+func (c *Config) ArchiveDir() string { return filepath.Join(c.DataDir, "archive") }
+
+// Socket is the path of the control socket, data_dir/rollcall.sock. Who may open it is administrator.
+func (c *Config) Socket() string { return filepath.Join(c.DataDir, "rollcall.sock") }
+
+// Location is the time zone of reports and rules, UTC if the name is not known.
+func (c *Config) Location() *time.Location {
+	if l, err := time.LoadLocation(c.TimeZone); err == nil {
+		return l
+	}
+	return time.UTC
+}
+
+// Duration is a length of time, written in TOML as a string that [time.ParseDuration] takes, such as "90s" or "168h".
+type Duration struct{ time.Duration }
+
+// UnmarshalText parses a duration.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	d.Duration = v
+	return err
+}
+
+// MarshalText writes the duration without units that are nought: "1h", not "1h0m0s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String is the duration as it is written in the file.
+func (d Duration) String() string {
+	s := d.Duration.String()
+	if len(s) > 2 && s[len(s)-2:] == "0s" && s[len(s)-3] == 'm' {
+		s = s[:len(s)-2]
+	}
+	if len(s) > 2 && s[len(s)-2:] == "0m" && s[len(s)-3] == 'h' {
+		s = s[:len(s)-2]
+	}
+	return s
+}

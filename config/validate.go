@@ -1,0 +1,285 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate returns every fault of the values, in the order of the file. It is part of [Load]; a Config that is made
+// in memory is validated by its maker.
+func (c *Config) Validate() []Fault {
+	v := validator{c: c}
+	v.top()
+	v.listen()
+	v.store()
+	v.archive()
+	v.numbers()
+	v.peers()
+	v.faults.sort()
+	return v.faults
+}
+
+type validator struct {
+	c      *Config
+	faults Faults
+}
+
+// fault reports a key, at its line if it stands in the file, else at that of its table.
+func (v *validator) fault(key, fix, format string, args ...any) {
+	line, ok := v.c.marks[key]
+	if i := strings.LastIndexByte(key, '.'); !ok && i > 0 {
+		line = v.c.marks[key[:i]]
+	}
+	v.faults = append(v.faults, Fault{File: v.c.Path, Line: line, Key: display(key), Text: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+func (v *validator) top() {
+	c := v.c
+	if len(c.Domains) == 0 {
+		v.fault("domains", `write domains = ["example.com"] with your own domain`, "no domain is given")
+	}
+	seen := map[string]bool{}
+	for i, d := range c.Domains {
+		key := fmt.Sprintf("domains[%d]", i)
+		if !isHost(d) {
+			v.fault(key, `write a host name such as "example.com", without scheme, port or @`, "%q is not a domain", d)
+		} else if seen[strings.ToLower(d)] {
+			v.fault(key, "name it once", "domain %q is given twice", d)
+		}
+		seen[strings.ToLower(d)] = true
+	}
+	if c.DataDir == "" {
+		v.fault("data_dir", `write data_dir = "/var/lib/rollcall"`, "no folder is given")
+	}
+	if c.KeysDir != "" && c.DataDir != "" {
+		keys, archive := filepath.Clean(c.KeysDir), filepath.Clean(c.ArchiveDir())
+		if keys == filepath.Clean(c.DataDir) || keys == archive || strings.HasPrefix(keys, archive+string(filepath.Separator)) {
+			v.fault("keys_dir", "name a folder of its own, such as data_dir/keys", "keys would lie among the data")
+		}
+	}
+	if _, err := time.LoadLocation(c.TimeZone); err != nil || c.TimeZone == "Local" || c.TimeZone == "" {
+		v.fault("time_zone", `write a name such as "UTC" or "Europe/Berlin"`, "time zone %q is not known", c.TimeZone)
+	}
+	if c.Policy.File != "" {
+		v.fault("policy.file", "remove the key: all within the domains is allowed", "policy files are not supported by this version")
+	}
+	if c.HTTP.Address != "" {
+		v.address("http.address", c.HTTP.Address)
+	}
+	v.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, nil)
+	v.oneOf("log.format", c.Log.Format, []string{"auto", "json", "console"}, nil)
+}
+
+func (v *validator) listen() {
+	seen := map[string]bool{}
+	for i := range v.c.Listen {
+		l := &v.c.Listen[i]
+		key := fmt.Sprintf("listen[%d]", i)
+		if v.address(key+".address", l.Address) && !strings.HasSuffix(l.Address, ":0") {
+			at := l.Transport + " " + l.Address
+			if seen[at] {
+				v.fault(key+".address", "remove one of them", "%s over %s is given twice", l.Address, l.Transport)
+			}
+			seen[at] = true
+		}
+		v.oneOf(key+".transport", l.Transport, []string{"udp", "tcp"}, []string{"tls", "ws", "wss"})
+		if l.Transport == "udp" || l.Transport == "tcp" {
+			for _, f := range [][2]string{{"cert_file", l.CertFile}, {"key_file", l.KeyFile}, {"client_ca_file", l.ClientCAFile}} {
+				if f[1] != "" {
+					v.fault(key+"."+f[0], "remove the key", "transport %q has no certificates", l.Transport)
+				}
+			}
+		}
+	}
+}
+
+func (v *validator) store() {
+	raw, embedded := v.c.Store.URL, v.c.Store.URL == "embedded:"
+	if v.c.Store.PasswordFile != "" && embedded {
+		v.fault("store.password_file", "remove the key", "the embedded store has no password")
+	}
+	if embedded {
+		return
+	}
+	const fix = `write "embedded:" or, for example, "redis://127.0.0.1:6379/0"`
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The address may carry a password, so the error of url.Parse, which repeats it, is not shown.
+		v.fault("store.url", fix, "is not an address")
+		return
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "redis+cluster":
+		if u.Host == "" {
+			v.fault("store.url", fix, "%s:// names no host", u.Scheme)
+		}
+	case "redis+sentinel":
+		if u.Host == "" || strings.Trim(u.Path, "/") == "" {
+			v.fault("store.url", `write "redis+sentinel://host1,host2/master"`, "names no sentinel or no master")
+		}
+	default:
+		v.fault("store.url", fix, "kind of store %q is not known", u.Scheme)
+	}
+	if _, given := u.User.Password(); given && v.c.Store.PasswordFile != "" {
+		v.fault("store.password_file", "keep the file and take the password out of the URL", "the password is given twice")
+	}
+}
+
+func (v *validator) archive() {
+	a := v.c.Archive
+	v.oneOf("archive.journal", a.Journal, []string{"file"}, []string{"redis"})
+	v.oneOf("archive.durability", a.Durability, []string{"fsync"}, []string{"replicated"})
+	v.oneOf("archive.on_failure", a.OnFailure, []string{"refuse"}, []string{"spool"})
+}
+
+func (v *validator) numbers() {
+	c := v.c
+	const day = 24 * time.Hour
+	r := c.Registrar
+	v.duration("registrar.min_expires", r.MinExpires, time.Second, day, time.Second)
+	v.duration("registrar.default_expires", r.DefaultExpires, time.Second, 365*day, time.Second)
+	v.duration("registrar.max_expires", r.MaxExpires, time.Second, 365*day, time.Second)
+	if r.DefaultExpires.Duration < r.MinExpires.Duration {
+		v.fault("registrar.default_expires", "make it longer", "%s is less than min_expires, %s", r.DefaultExpires, r.MinExpires)
+	}
+	if r.MaxExpires.Duration < r.DefaultExpires.Duration {
+		v.fault("registrar.max_expires", "make it longer", "%s is less than default_expires, %s", r.MaxExpires, r.DefaultExpires)
+	}
+	v.number("registrar.max_contacts", r.MaxContacts, 1, 1000)
+	v.duration("auth.nonce_life", c.Auth.NonceLife, 10*time.Second, day, time.Second)
+	v.number("auth.failed_logins", c.Auth.FailedLogins, 1, 1_000_000)
+	v.duration("auth.failed_login_window", c.Auth.FailedLoginWindow, time.Second, day, time.Second)
+	v.duration("im.offline_life", c.IM.OfflineLife, time.Minute, 365*day, time.Second)
+	v.number("im.offline_limit", c.IM.OfflineLimit, 1, 1_000_000)
+	// Timer F ends the sender's transaction after 32 s (RFC 3261 §17.1.2), so an answer must come well before.
+	v.duration("im.answer_after", c.IM.AnswerAfter, 100*time.Millisecond, 30*time.Second, time.Millisecond)
+	l := c.Limits
+	v.number("limits.tcp_connections", l.TCPConnections, 1, 10_000_000)
+	v.number("limits.tcp_per_source", l.TCPPerSource, 1, 10_000_000)
+	v.duration("limits.tcp_idle", l.TCPIdle, time.Second, 365*day, time.Second)
+	v.duration("limits.tcp_write", l.TCPWrite, time.Second, time.Hour, time.Millisecond)
+	// RFC 3261 §18.1.1: an implementation must take messages up to the largest datagram.
+	v.number("limits.message_bytes", l.MessageBytes, 1300, 16<<20)
+	v.number("limits.header_count", l.HeaderCount, 16, 10_000)
+	v.number("limits.uri_bytes", l.URIBytes, 128, 65536)
+	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
+}
+
+func (v *validator) peers() {
+	seen := map[string]bool{}
+	for i := range v.c.Peer {
+		p := &v.c.Peer[i]
+		key := fmt.Sprintf("peer[%d]", i)
+		domain := strings.ToLower(p.Domain)
+		switch {
+		case !isHost(p.Domain):
+			v.fault(key+".domain", `write a host name such as "example.net"`, "%q is not a domain", p.Domain)
+		case slices.ContainsFunc(v.c.Domains, func(d string) bool { return strings.EqualFold(d, p.Domain) }):
+			v.fault(key+".domain", "remove the peer or the domain", "%q is a domain of this server", p.Domain)
+		case seen[domain]:
+			v.fault(key+".domain", "keep one of them", "domain %q has two peers", p.Domain)
+		}
+		seen[domain] = true
+		host, port, err := net.SplitHostPort(p.Address)
+		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 1 || n > 65535 || !isHostOrIP(host) {
+			v.fault(key+".address", `write host and port, such as "sip.example.net:5060"`, "%q is not an address", p.Address)
+		}
+		if p.Transport != "" {
+			v.oneOf(key+".transport", p.Transport, []string{"udp", "tcp"}, []string{"tls", "ws", "wss"})
+		}
+	}
+}
+
+// oneOf wants one of the known words. Words of the contract that this version does not have are told apart from slips.
+func (v *validator) oneOf(key, value string, known, later []string) {
+	if slices.Contains(known, value) {
+		return
+	}
+	fix := "write " + quoteList(known)
+	if slices.Contains(later, value) {
+		v.fault(key, fix, "%s %q is not supported by this version", lastName(key), value)
+		return
+	}
+	if value == "" {
+		v.fault(key, fix, "no %s is given", lastName(key))
+		return
+	}
+	v.fault(key, fix, "%s %q is not known", lastName(key), value)
+}
+
+// address wants an IP address and a port. A name is refused: which of its addresses is meant would depend on DNS at
+// start.
+func (v *validator) address(key, value string) bool {
+	const fix = `write an IP address and a port, such as "127.0.0.1:5060" or "[::]:5060"`
+	if value == "" {
+		v.fault(key, fix, "no address is given")
+		return false
+	}
+	host, port, err := net.SplitHostPort(value)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || n < 0 || n > 65535 {
+		v.fault(key, fix, "%q is not an address and a port", value)
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" {
+		v.fault(key, fix, "%q is not an IP address", host)
+		return false
+	}
+	return true
+}
+
+func (v *validator) number(key string, n, least, most int) {
+	if n < least || n > most {
+		v.fault(key, fmt.Sprintf("write a number from %d to %d", least, most), "%d is out of range", n)
+	}
+}
+
+func (v *validator) duration(key string, d Duration, least, most, step time.Duration) {
+	switch {
+	case d.Duration < least || d.Duration > most:
+		v.fault(key, fmt.Sprintf("write a duration from %s to %s", Duration{least}, Duration{most}), "%s is out of range", d)
+	case d.Duration%step != 0:
+		v.fault(key, "round it to "+step.String(), "%s is not a multiple of %s", d, step)
+	}
+}
+
+func quoteList(words []string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = strconv.Quote(w)
+	}
+	return strings.Join(q, " or ")
+}
+
+func isHostOrIP(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return isHost(s)
+}
+
+// isHost accepts what can stand as the host of a SIP URI: names of RFC 1123 and IPv4 addresses.
+func isHost(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return true
+}
