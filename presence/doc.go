@@ -6,6 +6,5 @@
 // publications into one document (RFC 3856), authorization rules (RFC 5025 over
 // RFC 4745) and partial documents (RFC 5262, 5263, 5264).
 //
-// Nothing of that is here yet: the server answers SUBSCRIBE and PUBLISH for
-// this event with 489, as for an event it does not know.
+// Nothing of that is here yet.
 package presence
