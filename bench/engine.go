@@ -1,0 +1,422 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+)
+
+// kind is what an operation does.
+type kind uint8
+
+const (
+	kindRegister   kind = iota
+	kindUnregister      // REGISTER with a lifetime of 0
+	kindMessage
+)
+
+// user is one account. Its fields belong to the engine's goroutine.
+type user struct {
+	name     string
+	socket   int32
+	busy     bool // an operation is under way
+	cseq     uint32
+	register credential // for 401
+	relay    credential // for 407
+}
+
+// exchange is one operation under way, in a slot that is used again.
+type exchange struct {
+	gen      uint32 // changes with each request, so a late answer finds nobody
+	user     int32  // -1: the slot is free
+	peer     int32  // receiver of a MESSAGE
+	number   uint32 // of the MESSAGE body
+	attempts uint8
+	kind     kind
+	buf      []byte // the request as sent
+	due      int64  // when the operation began, or should have
+	sent     int64  // when this request was first sent
+	interval int64  // Timer E
+	next     int64  // when to send again (UDP)
+}
+
+// engine runs operations over a wire. All of it belongs to one goroutine.
+type engine struct {
+	o        *Options
+	w        wire
+	udp      bool
+	users    []user
+	slots    []exchange
+	free     []int32
+	inflight int
+	rand     *rand.Rand
+	tag      string // eight hex digits that tell this run's branches and bodies from others
+	branch   []byte // what our Via branches begin with
+	pieces   pieces
+	digest   digester
+	epoch    time.Time
+	now      int64 // ns since epoch
+	scan     int64 // when the timers are looked at next
+	heard    bool  // an answer has come
+	tally    *tally
+	inbox    *inbox
+	arena    []byte // answers to relayed requests until the next flush
+	alg      string
+	uas      bool // the server asks for credentials of a MESSAGE with 401
+	progress time.Time
+}
+
+// phase is one part of a run.
+type phase struct {
+	name     string
+	kind     kind
+	rate     float64
+	window   int
+	count    int           // operations to begin; 0: no limit
+	duration time.Duration // after which none begins; 0: no limit
+	inOrder  bool          // every user once, in order; else at random
+}
+
+func newEngine(o *Options) (*engine, error) {
+	w, err := dial(o)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{
+		o:     o,
+		w:     w,
+		udp:   o.Transport == "udp",
+		rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)),
+		epoch: time.Now(),
+		inbox: newInbox(),
+	}
+	// The tag differs between runs of one seed: a server must not take the
+	// second for retransmissions of the first.
+	e.tag = string(appendHex32(nil, uint32(o.Seed)^uint32(e.epoch.UnixNano())))
+	e.branch = []byte("z9hG4bKrc" + e.tag)
+	e.digest.cnonce = string(appendHex32(nil, e.rand.Uint32()))
+	sockets := o.Sockets
+	if !e.udp {
+		sockets = o.Connections
+	}
+	e.users = make([]user, o.Users)
+	for i := range e.users {
+		e.users[i] = user{name: fmt.Sprintf(o.UserFormat, o.First+i), socket: int32(i % sockets)}
+	}
+	e.pieces.prepare(e, sockets)
+	slots := min(o.Window, o.Users)
+	if o.Rate > 0 {
+		// The open loop needs room for what a slow server leaves open.
+		slots = min(maxWindow, o.Users)
+	}
+	e.slots = make([]exchange, slots)
+	for i := range e.slots {
+		e.slots[i].user = -1
+		e.free = append(e.free, int32(slots-1-i))
+	}
+	return e, nil
+}
+
+// scanEvery is how often the retransmission timers are looked at.
+const (
+	scanTime  = 10 * time.Millisecond
+	scanEvery = int64(scanTime)
+)
+
+// progressEvery is how often Options.Progress gets a line.
+const progressEvery = time.Second
+
+// run does one phase and leaves when all its operations have ended. At the
+// end of the phase's time, before the last answers are awaited, it calls
+// closed.
+func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	e.tally = t
+	e.clock()
+	begin := e.now
+	end := begin + int64(p.duration)
+	interval := 0.0
+	if p.rate > 0 {
+		interval = 1e9 / p.rate
+	}
+	window := min(p.window, len(e.slots))
+	if p.rate > 0 {
+		window = len(e.slots)
+	}
+	begun := 0
+	open := true
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("bench: %s: %w", p.name, err)
+		}
+		wake := int64(maxWait)
+		for open {
+			if p.count > 0 && begun >= p.count || p.duration > 0 && e.now >= end {
+				open = false
+				break
+			}
+			due := e.now
+			if interval > 0 {
+				due = begin + int64(float64(begun)*interval)
+				if due > e.now {
+					wake = due - e.now
+					break
+				}
+			}
+			if e.inflight >= window || !e.begin(p, begun, due) {
+				break
+			}
+			begun++
+		}
+		if err := e.w.flush(); err != nil {
+			return err
+		}
+		e.arena = e.arena[:0]
+		if !open && closed != nil {
+			closed()
+			closed = nil
+		}
+		if !open && e.inflight == 0 {
+			return nil
+		}
+		if open && p.duration > 0 {
+			wake = min(wake, end-e.now)
+		}
+		wake = min(wake, e.scan-e.now)
+		if interval > 0 {
+			// Below this a sleep costs more than the requests it parts.
+			wake = max(wake, int64(openStep))
+		}
+		if err := e.w.wait(time.Duration(wake)); err != nil {
+			return err
+		}
+		e.clock()
+		if err := e.w.drain(e.receive); err != nil && (!errors.Is(err, errRefused) || !e.heard) {
+			return err
+		}
+		e.clock()
+		if e.now >= e.scan {
+			e.timers()
+			e.scan = e.now + scanEvery
+			e.report(p.name)
+		}
+	}
+}
+
+const (
+	maxWait  = 100 * time.Millisecond
+	openStep = 100 * time.Microsecond
+)
+
+func (e *engine) clock() { e.now = int64(time.Since(e.epoch)) }
+
+// begin starts the operation number n of a phase; false if no user is idle.
+func (e *engine) begin(p phase, n int, due int64) bool {
+	who := n
+	if !p.inOrder {
+		if who = e.idleUser(); who < 0 {
+			return false
+		}
+	}
+	last := len(e.free) - 1
+	slot := e.free[last]
+	e.free = e.free[:last]
+	e.inflight++
+	x := &e.slots[slot]
+	x.user, x.kind, x.due, x.attempts = int32(who), p.kind, due, 0
+	u := &e.users[who]
+	u.busy = true
+	if p.kind == kindMessage {
+		x.peer = int32(e.otherUser(who))
+		x.number = e.inbox.open()
+	}
+	if e.o.Challenge {
+		u.register.nonce, u.relay.nonce = "", ""
+	}
+	e.request(slot, x)
+	return true
+}
+
+// idleUser returns a user at random who waits for nothing, or -1.
+func (e *engine) idleUser() int {
+	if e.inflight >= len(e.users) {
+		return -1
+	}
+	i := int(e.rand.Uint32N(uint32(len(e.users))))
+	for e.users[i].busy {
+		// After a busy one the next is as good a choice, and ends.
+		if i++; i == len(e.users) {
+			i = 0
+		}
+	}
+	return i
+}
+
+func (e *engine) otherUser(who int) int {
+	if len(e.users) == 1 {
+		return who
+	}
+	i := int(e.rand.Uint32N(uint32(len(e.users) - 1)))
+	if i >= who {
+		i++
+	}
+	return i
+}
+
+// request writes and sends the next request of an operation.
+func (e *engine) request(slot int32, x *exchange) {
+	x.gen++
+	x.attempts++
+	u := &e.users[x.user]
+	u.cseq++
+	if x.kind == kindMessage {
+		x.buf = e.message(x.buf[:0], slot, x, u)
+	} else {
+		x.buf = e.registration(x.buf[:0], slot, x, u)
+	}
+	x.sent = e.now
+	x.interval = int64(e.o.T1)
+	x.next = e.now + x.interval
+	e.w.send(int(u.socket), x.buf)
+}
+
+// finish ends an operation with a status, or 0 for none.
+func (e *engine) finish(slot int32, status int) {
+	x := &e.slots[slot]
+	e.users[x.user].busy = false
+	e.tally.ended(status, time.Duration(e.now-x.due))
+	if x.kind == kindMessage {
+		e.inbox.answered(x.number, status)
+	}
+	x.user = -1
+	x.gen++
+	e.free = append(e.free, slot)
+	e.inflight--
+}
+
+// maxAttempts bounds the requests of one operation: one without credentials,
+// one with, and one more for a nonce that went stale in between.
+const maxAttempts = 4
+
+// receive takes a message from the wire.
+func (e *engine) receive(i int, msg []byte) {
+	status := statusOf(msg)
+	if status == 0 {
+		e.arrive(i, msg)
+		return
+	}
+	slot := e.match(msg)
+	if slot < 0 {
+		e.tally.strays++
+		return
+	}
+	e.heard = true
+	x := &e.slots[slot]
+	if status < 200 {
+		// RFC 3261 §17.1.2.2: in Proceeding Timer E runs with T2.
+		x.interval = max(x.interval, 8*int64(e.o.T1))
+		x.next = e.now + x.interval
+		return
+	}
+	e.clock()
+	if (status == 401 || status == 407) && e.challenged(x, status, msg) {
+		e.request(slot, x)
+		return
+	}
+	e.finish(slot, status)
+}
+
+// match finds the operation an answer belongs to, -1 if none waits for it.
+func (e *engine) match(msg []byte) int32 {
+	at := indexBranch(msg, e.branch)
+	if at < 0 {
+		return -1
+	}
+	slot, ok := readHex32(msg[at:])
+	if !ok || slot >= uint32(len(e.slots)) {
+		return -1
+	}
+	gen, ok := readHex32(msg[at+8:])
+	if !ok || e.slots[slot].gen != gen || e.slots[slot].user < 0 {
+		return -1
+	}
+	return int32(slot)
+}
+
+// challenged takes a challenge over; false if it cannot be answered, or has
+// been without success.
+func (e *engine) challenged(x *exchange, status int, msg []byte) bool {
+	u := &e.users[x.user]
+	c := &u.register
+	if status == 407 {
+		c = &u.relay
+	}
+	if x.kind == kindMessage {
+		e.uas = status == 401
+	}
+	ch, ok := chooseChallenge(msg, e.o.Algorithm)
+	if !ok || x.attempts >= maxAttempts {
+		return false
+	}
+	if c.nonce != "" {
+		// Credentials were sent. A second try is for a nonce that is no
+		// longer good, not for a password that never was.
+		if !ch.stale && (c.nonce == string(ch.nonce) || c.nc <= 1) {
+			return false
+		}
+		e.tally.stale++
+	}
+	e.tally.challenges++
+	c.accept(ch, u.name, e.o.Password(u.name))
+	if e.alg == "" {
+		e.alg = c.alg.String()
+	}
+	return true
+}
+
+// timers sends again what was not answered and gives up what is too old.
+func (e *engine) timers() {
+	limit := 64 * int64(e.o.T1)
+	for i := range e.slots {
+		x := &e.slots[i]
+		if x.user < 0 {
+			continue
+		}
+		if e.now-x.sent >= limit {
+			e.tally.timeouts++
+			e.finish(int32(i), 0)
+			continue
+		}
+		if e.udp && e.now >= x.next {
+			e.tally.retransmissions++
+			x.interval = min(2*x.interval, 8*int64(e.o.T1))
+			x.next = e.now + x.interval
+			e.w.send(int(e.users[x.user].socket), x.buf)
+		}
+	}
+}
+
+func (e *engine) report(name string) {
+	if e.o.Progress == nil {
+		return
+	}
+	now := time.Now()
+	if e.progress.IsZero() {
+		e.progress = now
+	}
+	if now.Sub(e.progress) >= progressEvery {
+		e.progress = now
+		fmt.Fprintf(e.o.Progress, "%s: %d operations, %d ok, %d timeouts\n", name, e.tally.operations, e.tally.ok, e.tally.timeouts)
+	}
+}
+
+// wipe removes the registrations of a run. Answers do not matter.
+func (e *engine) wipe(ctx context.Context) error {
+	p := phase{name: "leave", kind: kindUnregister, window: e.o.Window, count: len(e.users), inOrder: true}
+	return e.run(ctx, p, new(tally), nil)
+}
