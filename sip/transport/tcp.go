@@ -1,0 +1,331 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"rollcall/sip"
+)
+
+// ListenTCP opens the address and starts accepting. It returns the address bound.
+func (t *Transport) ListenTCP(addr netip.AddrPort) (netip.AddrPort, error) {
+	network := "tcp4"
+	if addr.Addr().Is6() {
+		network = "tcp"
+	}
+	l, err := net.Listen(network, addr.String())
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen on tcp %s: %w", addr, err)
+	}
+	local := unmap(l.Addr().(*net.TCPAddr).AddrPort())
+	t.mu.Lock()
+	t.tcp[local] = l
+	t.mu.Unlock()
+	t.wg.Add(1)
+	go t.accept(l)
+	return local, nil
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (t *Transport) accept(l net.Listener) {
+	defer t.wg.Done()
+	for {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of file descriptors: the peers wait in the backlog
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		if t.addConn(nc, false) == nil {
+			t.Counters.ConnRefused.Add(1)
+			_ = nc.Close()
+		}
+	}
+}
+
+// conn is one connection. Its reading goroutine owns the read side. Writes
+// gather in out; the first writer tries at once and, when the peer does not
+// take all, leaves the rest to a goroutine with a deadline, so that nobody who
+// sends waits for a peer.
+type conn struct {
+	t      *Transport
+	nc     net.Conn
+	raw    syscall.RawConn // nil where a write can't be tried without waiting
+	flow   Flow
+	dialed bool
+
+	mu      sync.Mutex
+	out     []byte
+	spare   []byte
+	writing bool
+	closed  bool
+}
+
+// addConn registers a connection and starts reading it; nil over a limit.
+func (t *Transport) addConn(nc net.Conn, dialed bool) *conn {
+	remote := unmap(nc.RemoteAddr().(*net.TCPAddr).AddrPort())
+	local := unmap(nc.LocalAddr().(*net.TCPAddr).AddrPort())
+	c := &conn{t: t, nc: nc, dialed: dialed}
+	if sc, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn()
+	}
+	t.mu.Lock()
+	if t.closing.Load() || len(t.conns) >= t.o.MaxConnections || t.perSource[remote.Addr()] >= t.o.MaxPerSource {
+		t.mu.Unlock()
+		return nil
+	}
+	t.nextConn++
+	c.flow = Flow{Proto: TCP, Boot: t.boot, Conn: t.nextConn, Local: local, Remote: remote}
+	t.conns[c.flow.Conn] = c
+	t.perSource[remote.Addr()]++
+	if dialed {
+		t.outbound[remote] = c
+	}
+	t.mu.Unlock()
+	t.Counters.ConnOpened.Add(1)
+	t.wg.Add(1)
+	go c.read()
+	return c
+}
+
+// remove forgets the connection and tells the owner of its flow.
+func (c *conn) remove() {
+	t := c.t
+	t.mu.Lock()
+	delete(t.conns, c.flow.Conn)
+	ip := c.flow.Remote.Addr()
+	if t.perSource[ip]--; t.perSource[ip] <= 0 {
+		delete(t.perSource, ip)
+	}
+	if t.outbound[c.flow.Remote] == c {
+		delete(t.outbound, c.flow.Remote)
+	}
+	t.mu.Unlock()
+	if t.o.Closed != nil {
+		t.o.Closed(c.flow)
+	}
+}
+
+func (c *conn) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	_ = c.nc.Close()
+}
+
+// firstRead is the receive buffer of a connection that has sent nothing yet;
+// ten thousand idle ones must not cost much.
+const firstRead = 1 << 10
+
+// read frames the stream and hands messages on until the connection ends.
+func (c *conn) read() {
+	t := c.t
+	defer t.wg.Done()
+	defer c.remove()
+	defer c.close()
+	var (
+		m       sip.Message
+		buf     = make([]byte, firstRead)
+		have    int
+		crlf    int // CRs and LFs since the last message, for the ping
+		partial time.Time
+		idle    time.Time // the deadline that is set
+	)
+	for {
+		now := time.Now()
+		switch {
+		case have > 0:
+			if partial.IsZero() {
+				partial = now
+			}
+			idle = partial.Add(t.o.MessageTime)
+			_ = c.nc.SetReadDeadline(idle)
+		case !partial.IsZero() || idle.Sub(now) < t.o.Idle*7/8: // not at every read
+			partial = time.Time{}
+			idle = now.Add(t.o.Idle)
+			_ = c.nc.SetReadDeadline(idle)
+		}
+		n, err := c.nc.Read(buf[have:])
+		if err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				t.Counters.ConnTimedOut.Add(1)
+			}
+			return
+		}
+		crlf = c.ping(buf[have:have+n], crlf, have == 0)
+		have += n
+		used, ok := c.frame(&m, buf[:have])
+		if !ok {
+			return
+		}
+		if used > 0 {
+			have = copy(buf, buf[used:have])
+			partial = time.Time{}
+		}
+		if have == len(buf) {
+			buf = append(buf, make([]byte, len(buf))...)
+		} else if have == 0 && len(buf) > 16<<10 {
+			buf = make([]byte, 4<<10) // a large message does not keep its buffer
+		}
+	}
+}
+
+// ping answers a double CRLF between messages with a single one (RFC 5626
+// §3.5.1, §4.4.1). It returns how many CR and LF stand at the end so far.
+func (c *conn) ping(b []byte, seen int, between bool) int {
+	if !between {
+		return 0
+	}
+	for _, x := range b {
+		if x != '\r' && x != '\n' {
+			break
+		}
+		seen++
+	}
+	if seen >= 4 {
+		c.t.Counters.KeepAlive.Add(1)
+		_ = c.send([]byte("\r\n"))
+		seen = 0
+	}
+	if n := len(b); n > 0 && b[n-1] != '\n' && b[n-1] != '\r' {
+		seen = 0
+	}
+	return seen
+}
+
+// frame hands on every whole message in b and returns how many bytes it used.
+// After a framing error the message is answered where it can be and the stream
+// ends (ok is false): what follows can't be found.
+func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
+	for used < len(b) {
+		skip, length, err := sip.FrameStream(b[used:], c.t.o.MaxMessageBytes)
+		used += skip
+		if err != nil {
+			if length > 0 && used+length <= len(b) {
+				c.t.dispatch(m, b[used:used+length:used+length], c.flow)
+				c.flush()
+			}
+			return used, false
+		}
+		if length == 0 {
+			return used, true
+		}
+		c.t.dispatch(m, b[used:used+length:used+length], c.flow)
+		used += length
+	}
+	return used, true
+}
+
+// flush gives what was answered last a moment to leave before the close.
+func (c *conn) flush() {
+	if tc, ok := c.nc.(*net.TCPConn); ok {
+		_ = tc.CloseWrite()
+	}
+}
+
+// send queues b behind what waits already.
+func (c *conn) send(b []byte) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return ErrFlow
+	}
+	if len(c.out)+len(b) > c.t.o.MaxQueue+c.t.o.MaxMessageBytes {
+		c.closed = true
+		c.mu.Unlock()
+		c.t.Counters.ConnTimedOut.Add(1)
+		_ = c.nc.Close() // it does not read: bindings and subscriptions go with the flow
+		return ErrQueue
+	}
+	c.out = append(c.out, b...)
+	if c.writing {
+		c.mu.Unlock()
+		return nil
+	}
+	c.writing = true
+	if c.raw == nil {
+		c.mu.Unlock()
+		c.t.wg.Add(1)
+		go c.writeAll(nil)
+		return nil
+	}
+	for len(c.out) > 0 {
+		p := c.out
+		c.out, c.spare = c.spare[:0], nil
+		c.mu.Unlock()
+		n, wait := c.tryWrite(p)
+		if wait || n < 0 {
+			c.t.wg.Add(1)
+			go c.writeAll(p[max(n, 0):])
+			return nil
+		}
+		c.mu.Lock()
+		if cap(p) <= 64<<10 {
+			c.spare = p[:0]
+		}
+	}
+	c.writing = false
+	c.mu.Unlock()
+	return nil
+}
+
+// tryWrite writes without waiting. wait is true when the kernel took less than
+// all; n is negative when the connection is broken.
+func (c *conn) tryWrite(p []byte) (n int, wait bool) {
+	err := c.raw.Write(func(fd uintptr) bool {
+		for n < len(p) {
+			k, e := syscall.Write(int(fd), p[n:])
+			switch e {
+			case nil:
+				n += k
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				wait = true
+				return true
+			default:
+				n = -1
+				return true
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return -1, false
+	}
+	return n, wait
+}
+
+// writeAll waits for the peer to take p and whatever gathers meanwhile.
+func (c *conn) writeAll(p []byte) {
+	defer c.t.wg.Done()
+	for {
+		if len(p) > 0 {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.o.WriteTime))
+			if _, err := c.nc.Write(p); err != nil {
+				if ne, ok := err.(net.Error); ok && ne.Timeout() {
+					c.t.Counters.ConnTimedOut.Add(1)
+				}
+				c.close()
+				return
+			}
+		}
+		c.mu.Lock()
+		if len(c.out) == 0 {
+			c.writing = false
+			c.mu.Unlock()
+			return
+		}
+		p, c.out = c.out, nil
+		c.mu.Unlock()
+	}
+}

@@ -1,0 +1,334 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/sip"
+)
+
+// Handler takes every message that parses. It runs on the goroutine that reads
+// the socket, so it must not wait for anything; the message refers to the
+// receive buffer and is gone when the handler returns. Whoever needs it longer
+// clones it.
+type Handler func(m *sip.Message, f Flow)
+
+// Options sets limits. Zero values mean the defaults named beside them.
+type Options struct {
+	UDPSockets      int           // sockets for each UDP listener; number of processors, 4 at most
+	UDPBuffer       int           // bytes of kernel receive buffer for each UDP socket; 4 MiB
+	MaxConnections  int           // connections in all; 20,000
+	MaxPerSource    int           // connections from one address; MaxConnections
+	Idle            time.Duration // a connection without traffic is closed; 1 h
+	MessageTime     time.Duration // a message on a stream must be whole within it; 30 s
+	WriteTime       time.Duration // a peer that does not read is closed; 10 s
+	DialTime        time.Duration // for a new connection; 3 s
+	MaxQueue        int           // bytes waiting for one connection; 1 MiB
+	MaxMessageBytes int           // sip.MaxMessageBytes
+
+	// Closed is told once of every connection that has ended.
+	Closed func(Flow)
+	Log    *zap.Logger
+}
+
+func (o *Options) setDefaults() {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defTime := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&o.UDPSockets, min(runtime.GOMAXPROCS(0), 4))
+	def(&o.UDPBuffer, 4<<20)
+	def(&o.MaxConnections, 20_000)
+	def(&o.MaxPerSource, o.MaxConnections)
+	defTime(&o.Idle, time.Hour)
+	defTime(&o.MessageTime, 30*time.Second)
+	defTime(&o.WriteTime, 10*time.Second)
+	defTime(&o.DialTime, 3*time.Second)
+	def(&o.MaxQueue, 1<<20)
+	def(&o.MaxMessageBytes, sip.MaxMessageBytes)
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+}
+
+// Counters count what needs no log line. All are read with Load.
+type Counters struct {
+	Received     atomic.Uint64 // messages that parsed
+	Sent         atomic.Uint64
+	NotSIP       atomic.Uint64 // dropped: no SIP message
+	KeepAlive    atomic.Uint64 // CRLF and STUN
+	SendDropped  atomic.Uint64 // not sent: queue full, connection gone or refused by the kernel
+	ConnOpened   atomic.Uint64
+	ConnRefused  atomic.Uint64 // over a connection limit
+	ConnTimedOut atomic.Uint64 // idle, slow or not reading
+}
+
+// Transport owns all sockets. It is safe for concurrent use.
+type Transport struct {
+	Counters Counters
+
+	o       Options
+	handler Handler
+	boot    uint32
+	wg      sync.WaitGroup
+	closing atomic.Bool
+
+	mu        sync.RWMutex
+	udp       map[netip.AddrPort]*udpListener
+	tcp       map[netip.AddrPort]net.Listener
+	conns     map[uint64]*conn
+	outbound  map[netip.AddrPort]*conn
+	perSource map[netip.Addr]int
+	dialing   map[netip.AddrPort]*dial
+	nextConn  uint64
+	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
+}
+
+// New makes a transport; nothing is heard before ListenUDP or ListenTCP.
+func New(h Handler, o Options) *Transport {
+	o.setDefaults()
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return &Transport{
+		o: o, handler: h, boot: binary.BigEndian.Uint32(b[:]) | 1,
+		udp: map[netip.AddrPort]*udpListener{}, tcp: map[netip.AddrPort]net.Listener{},
+		conns: map[uint64]*conn{}, outbound: map[netip.AddrPort]*conn{},
+		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{},
+		local: map[netip.Addr]netip.Addr{},
+	}
+}
+
+// Boot numbers this process in the flows of its connections; never 0.
+func (t *Transport) Boot() uint32 { return t.boot }
+
+// Errors of Send and Dial.
+var (
+	ErrFlow   = errors.New("flow is gone")
+	ErrQueue  = errors.New("peer does not read: write queue full")
+	ErrClosed = errors.New("transport is closed")
+)
+
+// Send writes one message to the flow. It does not wait for the peer; the bytes
+// are copied. An error means that the message will not arrive; nil promises
+// nothing.
+func (t *Transport) Send(f Flow, b []byte) error {
+	var err error
+	if f.Proto == UDP {
+		t.mu.RLock()
+		l := t.udp[f.Local]
+		t.mu.RUnlock()
+		if l == nil {
+			err = ErrFlow
+		} else {
+			err = l.socketFor(f.Remote).send(f.Remote, b)
+		}
+	} else {
+		t.mu.RLock()
+		c := t.conns[f.Conn]
+		t.mu.RUnlock()
+		if c == nil || c.flow != f {
+			err = ErrFlow
+		} else {
+			err = c.send(b)
+		}
+	}
+	if err != nil {
+		t.Counters.SendDropped.Add(1)
+		return fmt.Errorf("send over %s: %w", f, err)
+	}
+	t.Counters.Sent.Add(1)
+	return nil
+}
+
+// Alive reports whether a flow can be used now.
+func (t *Transport) Alive(f Flow) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if f.Proto == UDP {
+		return t.udp[f.Local] != nil
+	}
+	c := t.conns[f.Conn]
+	return c != nil && c.flow == f
+}
+
+// Connections counts open connections.
+func (t *Transport) Connections() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.conns)
+}
+
+// UDPFlow makes the flow from one of our UDP listeners to remote: the first
+// listener of the same address family. ok is false when there is none.
+func (t *Transport) UDPFlow(remote netip.AddrPort) (f Flow, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	best := netip.AddrPort{}
+	for a := range t.udp {
+		if a.Addr().Is4() != remote.Addr().Is4() && !(a.Addr().Is6() && a.Addr().IsUnspecified()) {
+			continue
+		}
+		if !best.IsValid() || a.Compare(best) < 0 {
+			best = a
+		}
+	}
+	return Flow{Proto: UDP, Local: best, Remote: remote}, best.IsValid()
+}
+
+// SentBy returns host:port of our side of a flow for Via (RFC 3261 §18.1.1): of
+// a connection that we opened, the listener that others reach us at.
+func (t *Transport) SentBy(f Flow) netip.AddrPort {
+	a := f.Local
+	if f.Proto.Stream() {
+		t.mu.RLock()
+		for l := range t.tcp {
+			if l.Addr() == a.Addr() || l.Addr().IsUnspecified() {
+				a = netip.AddrPortFrom(a.Addr(), l.Port())
+				break
+			}
+		}
+		t.mu.RUnlock()
+	}
+	if !a.Addr().IsUnspecified() {
+		return a
+	}
+	remote := f.Remote.Addr()
+	t.mu.RLock()
+	ip, known := t.local[remote]
+	t.mu.RUnlock()
+	if !known {
+		ip = sourceAddr(f.Remote)
+		t.mu.Lock()
+		if len(t.local) > 10_000 {
+			clear(t.local)
+		}
+		t.local[remote] = ip
+		t.mu.Unlock()
+	}
+	return netip.AddrPortFrom(ip, a.Port())
+}
+
+// sourceAddr asks the kernel's routing table; no packet is sent.
+func sourceAddr(remote netip.AddrPort) netip.Addr {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(remote))
+	if err != nil {
+		return netip.IPv4Unspecified()
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+}
+
+// Close ends all listening and all connections and waits for their goroutines.
+func (t *Transport) Close() error {
+	t.closing.Store(true)
+	t.mu.Lock()
+	var all []*conn
+	for _, l := range t.udp {
+		l.close()
+	}
+	for _, l := range t.tcp {
+		_ = l.Close()
+	}
+	for _, c := range t.conns {
+		all = append(all, c)
+	}
+	t.mu.Unlock()
+	for _, c := range all {
+		c.close()
+	}
+	t.wg.Wait()
+	return nil
+}
+
+// StopAccepting closes the listeners for new connections and leaves the rest,
+// for a server that drains.
+func (t *Transport) StopAccepting() {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, l := range t.tcp {
+		_ = l.Close()
+	}
+}
+
+// dispatch parses one message and hands it on.
+func (t *Transport) dispatch(m *sip.Message, b []byte, f Flow) {
+	if m.Parse(b) != nil {
+		t.Counters.NotSIP.Add(1)
+		return
+	}
+	t.Counters.Received.Add(1)
+	t.handler(m, f)
+}
+
+// Dial returns the flow of a connection to remote, an open one that we made
+// before or a new one. It waits at most Options.DialTime.
+func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (Flow, error) {
+	if p != TCP {
+		return Flow{}, fmt.Errorf("connect to %s: transport %s is not supported", remote, p)
+	}
+	t.mu.Lock()
+	if c := t.outbound[remote]; c != nil {
+		t.mu.Unlock()
+		return c.flow, nil
+	}
+	d := t.dialing[remote]
+	if d == nil {
+		if t.closing.Load() || len(t.conns)+len(t.dialing) >= t.o.MaxConnections {
+			t.mu.Unlock()
+			return Flow{}, ErrClosed
+		}
+		d = &dial{done: make(chan struct{})}
+		t.dialing[remote] = d
+		t.wg.Add(1)
+		go t.dialOnce(d, remote)
+	}
+	t.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.flow, d.err
+	case <-ctx.Done():
+		return Flow{}, ctx.Err()
+	}
+}
+
+// dial is one attempt that several callers may wait for.
+type dial struct {
+	done chan struct{}
+	flow Flow
+	err  error
+}
+
+func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
+	defer t.wg.Done()
+	nc, err := net.DialTimeout("tcp", remote.String(), t.o.DialTime)
+	if err == nil {
+		if c := t.addConn(nc, true); c != nil {
+			d.flow = c.flow
+		} else {
+			_ = nc.Close()
+			err = ErrClosed
+		}
+	}
+	d.err = err
+	t.mu.Lock()
+	delete(t.dialing, remote)
+	t.mu.Unlock()
+	close(d.done)
+}

@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"rollcall/sip"
+)
+
+// udpListener is one [[listen]] address: several sockets on one port.
+type udpListener struct {
+	t       *Transport
+	local   netip.AddrPort
+	sockets []*udpSocket
+}
+
+// udpBatch is how many datagrams one system call takes.
+const udpBatch = 64
+
+// maxUDPQueue bounds the bytes waiting to be sent by one socket.
+const maxUDPQueue = 8 << 20
+
+// ListenUDP opens the address and starts reading. It returns the address bound.
+func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
+	l := &udpListener{t: t}
+	for i := range t.o.UDPSockets {
+		conn, err := listenReusePort(addr, t.o.UDPSockets > 1)
+		if err != nil {
+			l.close()
+			return netip.AddrPort{}, fmt.Errorf("listen on udp %s: %w", addr, err)
+		}
+		if i == 0 { // the others share the port that the first one got
+			l.local = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+			l.local = netip.AddrPortFrom(l.local.Addr().Unmap(), l.local.Port())
+			addr = netip.AddrPortFrom(addr.Addr(), l.local.Port())
+		}
+		_ = conn.SetReadBuffer(t.o.UDPBuffer)
+		_ = conn.SetWriteBuffer(t.o.UDPBuffer)
+		s := &udpSocket{l: l, conn: conn}
+		if s.io, err = newMultiIO(conn); err != nil {
+			_ = conn.Close()
+			l.close()
+			return netip.AddrPort{}, fmt.Errorf("listen on udp %s: %w", addr, err)
+		}
+		l.sockets = append(l.sockets, s)
+	}
+	t.mu.Lock()
+	t.udp[l.local] = l
+	t.mu.Unlock()
+	for _, s := range l.sockets {
+		t.wg.Add(1)
+		go s.read()
+	}
+	return l.local, nil
+}
+
+func listenReusePort(addr netip.AddrPort, share bool) (*net.UDPConn, error) {
+	lc := net.ListenConfig{}
+	if share {
+		lc.Control = func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if e := c.Control(func(fd uintptr) { err = setReusePort(fd) }); e != nil {
+				return e
+			}
+			return err
+		}
+	}
+	network := "udp4"
+	if addr.Addr().Is6() {
+		network = "udp"
+	}
+	pc, err := lc.ListenPacket(context.Background(), network, addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return pc.(*net.UDPConn), nil
+}
+
+func (l *udpListener) close() {
+	for _, s := range l.sockets {
+		_ = s.conn.Close()
+	}
+}
+
+// socketFor picks the socket that sends to a peer; the order of datagrams to
+// one peer is kept.
+func (l *udpListener) socketFor(remote netip.AddrPort) *udpSocket {
+	if len(l.sockets) == 1 {
+		return l.sockets[0]
+	}
+	return l.sockets[int(remote.Port())%len(l.sockets)]
+}
+
+// udpSocket reads on one goroutine. Writes are gathered in pend; whoever finds
+// nobody sending sends until pend is empty, so a lone datagram leaves at once
+// and under load many leave in one system call.
+type udpSocket struct {
+	l    *udpListener
+	conn *net.UDPConn
+	io   *multiIO
+
+	mu      sync.Mutex
+	sending bool
+	pend    *outBatch
+	spare   *outBatch
+}
+
+// outBatch holds datagrams in one buffer.
+type outBatch struct {
+	buf  []byte
+	msgs []outMsg
+}
+
+type outMsg struct {
+	from, to int
+	remote   netip.AddrPort
+}
+
+func (s *udpSocket) send(remote netip.AddrPort, b []byte) error {
+	s.mu.Lock()
+	if s.pend == nil {
+		s.pend = new(outBatch)
+	}
+	p := s.pend
+	if len(p.buf)+len(b) > maxUDPQueue {
+		s.mu.Unlock()
+		return ErrQueue
+	}
+	n := len(p.buf)
+	p.buf = append(p.buf, b...)
+	p.msgs = append(p.msgs, outMsg{n, len(p.buf), remote})
+	if s.sending {
+		s.mu.Unlock()
+		return nil
+	}
+	s.sending = true
+	s.drain()
+	return nil
+}
+
+// drain sends until nothing is pending. Called with mu held and sending set; it
+// returns with mu released.
+func (s *udpSocket) drain() {
+	for s.pend != nil && len(s.pend.msgs) > 0 {
+		p := s.pend
+		s.pend, s.spare = s.spare, nil
+		s.mu.Unlock()
+		if dropped := s.io.write(p); dropped > 0 {
+			s.l.t.Counters.SendDropped.Add(uint64(dropped))
+		}
+		p.buf, p.msgs = p.buf[:0], p.msgs[:0]
+		if cap(p.buf) > 1<<20 {
+			p.buf = nil
+		}
+		s.mu.Lock()
+		if s.spare == nil {
+			s.spare = p
+		}
+	}
+	s.sending = false
+	s.mu.Unlock()
+}
+
+// cork makes sends gather until uncork; false when somebody else is sending,
+// who will then take what is gathered.
+func (s *udpSocket) cork() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sending {
+		return false
+	}
+	s.sending = true
+	return true
+}
+
+func (s *udpSocket) uncork() {
+	s.mu.Lock()
+	s.drain()
+}
+
+// read hands every datagram to the handler; answers that handlers write at once
+// leave together behind the batch.
+func (s *udpSocket) read() {
+	t := s.l.t
+	defer t.wg.Done()
+	var m sip.Message
+	f := Flow{Proto: UDP, Local: s.l.local}
+	for {
+		n, err := s.io.read()
+		if err != nil {
+			if t.closing.Load() {
+				return
+			}
+			continue // an ICMP error of an earlier datagram
+		}
+		corked := s.cork()
+		for i := range n {
+			var b []byte
+			b, f.Remote = s.io.datagram(i)
+			s.take(&m, b, f)
+		}
+		if corked {
+			s.uncork()
+		}
+	}
+}
+
+// take tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8.1.1
+// with RFC 8489 §5: STUN begins with two zero bits).
+func (s *udpSocket) take(m *sip.Message, b []byte, f Flow) {
+	t := s.l.t
+	switch {
+	case !f.Remote.IsValid() || f.Remote.Port() == 0:
+		t.Counters.NotSIP.Add(1)
+	case len(b) < 16:
+		t.Counters.KeepAlive.Add(1) // CRLF and what else clients send to keep a NAT open
+	case b[0] < 4:
+		t.Counters.KeepAlive.Add(1)
+		if answer := stunAnswer(b, f.Remote); answer != nil {
+			_ = t.Send(f, answer)
+		}
+	default:
+		if len(b) > t.o.MaxMessageBytes {
+			b = b[:t.o.MaxMessageBytes]
+		}
+		t.dispatch(m, b, f)
+	}
+}

@@ -1,0 +1,193 @@
+package transport
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func setReusePort(fd uintptr) error {
+	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+	_   [4]byte
+}
+
+// multiIO reads and writes many datagrams with one system call. Its read half
+// belongs to the reading goroutine, its write half to whoever sends.
+type multiIO struct {
+	rc  syscall.RawConn
+	is6 bool
+
+	rhdr  [udpBatch]mmsghdr
+	riov  [udpBatch]unix.Iovec
+	raddr [udpBatch]unix.RawSockaddrInet6 // the largest of the two families
+	rbuf  []byte
+	got   int
+	rerr  error
+	rfn   func(fd uintptr) bool
+
+	whdr  [udpBatch]mmsghdr
+	wiov  [udpBatch]unix.Iovec
+	waddr [udpBatch]unix.RawSockaddrInet6
+	wn    int // to send
+	sent  int
+	werr  error
+	wfn   func(fd uintptr) bool
+}
+
+const maxDatagram = 65535
+
+func newMultiIO(c *net.UDPConn) (*multiIO, error) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	io := &multiIO{rc: rc, rbuf: make([]byte, udpBatch*maxDatagram)}
+	io.is6 = c.LocalAddr().(*net.UDPAddr).IP.To4() == nil
+	for i := range udpBatch {
+		io.riov[i].Base = &io.rbuf[i*maxDatagram]
+		io.riov[i].SetLen(maxDatagram)
+		io.rhdr[i].hdr.Iov = &io.riov[i]
+		io.rhdr[i].hdr.SetIovlen(1)
+		io.rhdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.raddr[i]))
+		io.whdr[i].hdr.Iov = &io.wiov[i]
+		io.whdr[i].hdr.SetIovlen(1)
+		io.whdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.waddr[i]))
+	}
+	io.rfn = io.recvmmsg // made once: a method value allocates
+	io.wfn = io.sendmmsg
+	return io, nil
+}
+
+func (io *multiIO) recvmmsg(fd uintptr) bool {
+	for i := range io.rhdr {
+		io.rhdr[i].hdr.Namelen = unix.SizeofSockaddrInet6
+	}
+	for {
+		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
+		switch e {
+		case 0:
+			io.got, io.rerr = int(n), nil
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			io.got, io.rerr = 0, e
+			return true
+		}
+	}
+}
+
+// read waits for datagrams and returns how many came.
+func (io *multiIO) read() (int, error) {
+	if err := io.rc.Read(io.rfn); err != nil {
+		return 0, err
+	}
+	return io.got, io.rerr
+}
+
+// datagram returns the i-th of the last read; its bytes are valid until the next.
+func (io *multiIO) datagram(i int) ([]byte, netip.AddrPort) {
+	b := io.rbuf[i*maxDatagram:][:io.rhdr[i].n:io.rhdr[i].n]
+	return b, addrOf(&io.raddr[i])
+}
+
+func addrOf(sa *unix.RawSockaddrInet6) netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
+	switch sa.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
+
+// putAddr fills sa and returns its length for the kernel.
+func putAddr(sa *unix.RawSockaddrInet6, a netip.AddrPort, is6 bool) uint32 {
+	*sa = unix.RawSockaddrInet6{}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], a.Port())
+	if is6 {
+		sa.Family = unix.AF_INET6
+		sa.Addr = a.Addr().As16()
+		return unix.SizeofSockaddrInet6
+	}
+	v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+	v4.Family = unix.AF_INET
+	v4.Addr = a.Addr().As4()
+	return unix.SizeofSockaddrInet4
+}
+
+func (io *multiIO) sendmmsg(fd uintptr) bool {
+	for {
+		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
+		switch e {
+		case 0:
+			io.sent, io.werr = int(n), nil
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			io.sent, io.werr = 0, e
+			return true
+		}
+	}
+}
+
+// write sends a batch and returns how many datagrams the kernel refused.
+func (io *multiIO) write(p *outBatch) (dropped int) {
+	msgs := p.msgs
+	for len(msgs) > 0 {
+		io.wn = 0
+		taken := 0
+		for taken < len(msgs) && io.wn < udpBatch {
+			m := &msgs[taken]
+			taken++
+			if !io.is6 && !m.remote.Addr().Is4() {
+				dropped++
+				continue
+			}
+			i := io.wn
+			io.wiov[i].Base = unsafe.SliceData(p.buf[m.from:])
+			io.wiov[i].SetLen(m.to - m.from)
+			io.whdr[i].hdr.Namelen = putAddr(&io.waddr[i], m.remote, io.is6)
+			io.wn++
+		}
+		msgs = msgs[taken:]
+		dropped += io.flush()
+	}
+	return dropped
+}
+
+// flush sends whdr[:wn]; a datagram that the kernel refuses is skipped.
+func (io *multiIO) flush() (dropped int) {
+	for io.wn > 0 {
+		if io.rc.Write(io.wfn) != nil {
+			return dropped + io.wn // closed
+		}
+		done := io.sent
+		if io.werr != nil {
+			done, dropped = 1, dropped+1
+		}
+		rest := io.wn - done
+		for i := range rest {
+			io.wiov[i] = io.wiov[done+i]
+			io.waddr[i] = io.waddr[done+i]
+			io.whdr[i].hdr.Namelen = io.whdr[done+i].hdr.Namelen
+		}
+		io.wn = rest
+	}
+	return dropped
+}

@@ -1,0 +1,40 @@
+//go:build !linux
+
+package transport
+
+import (
+	"net"
+	"net/netip"
+)
+
+func setReusePort(uintptr) error { return nil }
+
+// multiIO reads and writes one datagram at a time where the system has no
+// recvmmsg.
+type multiIO struct {
+	conn *net.UDPConn
+	buf  [65535]byte
+	n    int
+	from netip.AddrPort
+}
+
+func newMultiIO(c *net.UDPConn) (*multiIO, error) { return &multiIO{conn: c}, nil }
+
+func (io *multiIO) read() (int, error) {
+	var err error
+	io.n, io.from, err = io.conn.ReadFromUDPAddrPort(io.buf[:])
+	return 1, err
+}
+
+func (io *multiIO) datagram(int) ([]byte, netip.AddrPort) {
+	return io.buf[:io.n], netip.AddrPortFrom(io.from.Addr().Unmap(), io.from.Port())
+}
+
+func (io *multiIO) write(p *outBatch) (dropped int) {
+	for _, m := range p.msgs {
+		if _, err := io.conn.WriteToUDPAddrPort(p.buf[m.from:m.to], m.remote); err != nil {
+			dropped++
+		}
+	}
+	return dropped
+}
