@@ -15,8 +15,9 @@ import (
 
 func main() {
 	file := flag.String("into", filepath.Join("rfc", "sections.txt"), "index to add to")
+	indented := flag.Bool("indented", false, "headings are indented, as in some RFCs before 2000")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: go run ./rfc/extract [-into FILE] rfcNNNN.txt…")
+		fmt.Fprintln(os.Stderr, "usage: go run ./rfc/extract [-into FILE] [-indented] rfcNNNN.txt…")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -24,14 +25,14 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(*file, flag.Args()); err != nil {
+	if err := run(*file, flag.Args(), *indented); err != nil {
 		fmt.Fprintln(os.Stderr, "extract:", err)
 		os.Exit(1)
 	}
 }
 
 // run replaces the documents it is given and keeps the others.
-func run(file string, names []string) error {
+func run(file string, names []string, indented bool) error {
 	old, err := os.ReadFile(file)
 	if err != nil && !os.IsNotExist(err) {
 		return err
@@ -45,7 +46,7 @@ func run(file string, names []string) error {
 		if err != nil {
 			return err
 		}
-		d, err := extract(string(text))
+		d, err := extract(string(text), indented)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -70,7 +71,7 @@ var (
 // extract finds the headings of an RFC in its plain text: flush left, numbered,
 // each the successor of one before, which tells them from numbered lists and
 // lines of examples. The table of contents is indented and so is passed over.
-func extract(text string) (rfc.Document, error) {
+func extract(text string, indented bool) (rfc.Document, error) {
 	m := reNumber.FindStringSubmatch(text)
 	if m == nil {
 		return rfc.Document{}, fmt.Errorf("no \"Request for Comments\" line")
@@ -83,6 +84,10 @@ func extract(text string) (rfc.Document, error) {
 	d := rfc.Document{Number: number, Title: title(lines)}
 	seen := map[string]bool{}
 	for i, line := range lines {
+		// An indented heading stands alone between empty lines.
+		if indented && i > 0 && i+1 < len(lines) && lines[i-1] == "" && lines[i+1] == "" {
+			line = strings.TrimLeft(line, " ")
+		}
 		no, gap, rest, ok := heading(line, seen)
 		if !ok || !follows(no, seen) {
 			continue

@@ -48,7 +48,7 @@ A.1.  The First
 `
 
 func TestExtract(t *testing.T) {
-	d, err := extract(document)
+	d, err := extract(document, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +72,18 @@ A.1 The First
 
 func TestExtractRefuses(t *testing.T) {
 	for _, text := range []string{"", "Request for Comments: 1\n\n  Title\n\n  no sections\n", "1.  Heading\n"} {
-		if d, err := extract(text); err == nil {
+		if d, err := extract(text, false); err == nil {
 			t.Errorf("extract(%q) = %v", text, d)
 		}
+	}
+}
+
+func TestExtractIndented(t *testing.T) {
+	d, err := extract("Request for Comments: 9998\n\n  Old\n\n  1 First\n\n     1.1 Below\n\n  2 no\n  heading\n", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Sections) != 2 || d.Sections[1].Number != "1.1" || d.Sections[1].Title != "Below" {
+		t.Errorf("got %v", d.Sections)
 	}
 }
