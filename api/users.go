@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// User is an account as administrators see it. The password, and what is kept in its place, is not shown.
+type User struct {
+	AOR         string   `json:"aor"`
+	DisplayName string   `json:"display_name,omitempty"`
+	Email       string   `json:"email,omitempty"`
+	Unit        string   `json:"unit,omitempty"` // business unit that is charged
+	Groups      []string `json:"groups,omitempty"`
+	Disabled    bool     `json:"disabled"`
+}
+
+// Imported counts what an import did.
+type Imported struct {
+	Added   int `json:"added"`
+	Changed int `json:"changed"`
+}
+
+// Errors of [Users], the same whether the accounts are reached over the socket or in the store. Each is wrapped
+// with the account that is meant.
+var (
+	ErrExists   = errors.New("account exists")
+	ErrNotFound = errors.New("no such account")
+	// ErrInvalid wraps what the caller has to change: an AOR, a password, a line of an import.
+	ErrInvalid = errors.New("invalid")
+)
+
+// Users are the accounts. AORs are given in the form "sip:alice@example.com". Changes are durable when the call
+// returns. All methods are safe for concurrent use.
+type Users interface {
+	// Add makes a new account, or says ErrExists.
+	Add(ctx context.Context, u User, password string) error
+	// List calls each for every account in the order of AORs, until it returns an error, which List returns.
+	List(ctx context.Context, each func(User) error) error
+	// SetPassword replaces the password of an account.
+	SetPassword(ctx context.Context, aor, password string) error
+	// SetDisabled locks an account out, or lets it in again. Its bindings end.
+	SetDisabled(ctx context.Context, aor string, disabled bool) error
+	// Import adds and changes accounts from CSV with the header aor,password,display_name,email,unit,groups. A
+	// faulty line refuses the whole file with ErrInvalid, the line and the reason. progress may be nil; it is
+	// called now and then, by one goroutine, with the lines done and the lines in all.
+	Import(ctx context.Context, csv io.Reader, progress func(done, total int)) (Imported, error)
+	// Export writes the accounts in the form that Import reads, with empty passwords: an import then leaves the
+	// passwords of accounts as they are.
+	Export(ctx context.Context, csv io.Writer) error
+}
