@@ -1,0 +1,39 @@
+//go:build unix
+
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockDir takes the directory for this process until the file is closed or the
+// process ends, however it ends.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		owner, _ := io.ReadAll(io.LimitReader(f, 32))
+		if pid := strings.TrimSpace(string(owner)); pid != "" {
+			return nil, fmt.Errorf("directory %s is in use by process %s", dir, pid)
+		}
+		return nil, fmt.Errorf("directory %s is in use by another process", dir)
+	}
+	// The number is for the message above only; the lock is the file's.
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	}
+	return f, nil
+}
