@@ -1,0 +1,171 @@
+package transaction
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/sip"
+	"rollcall/sip/transport"
+)
+
+// Timers are the base values of RFC 3261 §17.1.1.1.
+type Timers struct {
+	T1 time.Duration // round trip estimate; 500 ms
+	T2 time.Duration // longest retransmit interval of non-INVITE requests; 4 s
+}
+
+// Options sets limits. Zero values mean the defaults named beside them.
+type Options struct {
+	Timers    Timers
+	Bytes     int // memory for finished transactions; 256 MiB
+	MaxActive int // unfinished server transactions; 100,000
+	MaxClient int // unfinished client transactions; 200,000
+}
+
+// Sender writes a message to a flow without waiting.
+type Sender interface {
+	Send(f transport.Flow, b []byte) error
+}
+
+// Key identifies a transaction.
+type Key uint64
+
+const shardCount = 64
+
+// Layer holds all transactions. It is safe for concurrent use.
+type Layer struct {
+	Counters Counters
+
+	o      Options
+	out    Sender
+	seed   maphash.Seed
+	shards [shardCount]shard
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+// Counters count what happens; read with Load.
+type Counters struct {
+	Retransmitted atomic.Uint64 // requests seen again
+	Resent        atomic.Uint64 // our requests sent again by Timer E
+	TimedOut      atomic.Uint64 // Timer F
+	Stray         atomic.Uint64 // responses of no transaction: dropped
+	Evicted       atomic.Uint64 // finished transactions that left before Timer J
+	Refused       atomic.Uint64 // over a limit
+	Active        atomic.Int64  // unfinished server transactions
+	Clients       atomic.Int64  // unfinished client transactions
+}
+
+// shard is a part of the tables. mu guards everything in it and is never held
+// while something is sent.
+type shard struct {
+	mu      sync.Mutex
+	active  map[Key]*Server
+	done    ring
+	clients map[Key]*Client
+	wheel   wheel
+}
+
+// New starts a layer; Close ends it.
+func New(out Sender, o Options) *Layer {
+	if o.Timers.T1 == 0 {
+		o.Timers.T1 = 500 * time.Millisecond
+	}
+	if o.Timers.T2 == 0 {
+		o.Timers.T2 = 4 * time.Second
+	}
+	if o.Bytes == 0 {
+		o.Bytes = 256 << 20
+	}
+	if o.MaxActive == 0 {
+		o.MaxActive = 100_000
+	}
+	if o.MaxClient == 0 {
+		o.MaxClient = 200_000
+	}
+	l := &Layer{o: o, out: out, seed: maphash.MakeSeed(), stop: make(chan struct{}), done: make(chan struct{})}
+	now := tickOf(time.Now())
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.active = map[Key]*Server{}
+		s.clients = map[Key]*Client{}
+		s.done.init(o.Bytes / shardCount)
+		s.wheel.now = now
+	}
+	go l.run()
+	return l
+}
+
+// Close stops the timers. Transactions that run are not told.
+func (l *Layer) Close() {
+	close(l.stop)
+	<-l.done
+}
+
+func (l *Layer) shard(k Key) *shard { return &l.shards[uint64(k)>>(64-6)] }
+
+// run turns the wheels.
+func (l *Layer) run() {
+	defer close(l.done)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	var due []timed
+	for {
+		select {
+		case <-l.stop:
+			return
+		case now := <-t.C:
+			for i := range l.shards {
+				s := &l.shards[i]
+				s.mu.Lock()
+				due = s.wheel.advance(tickOf(now), due[:0])
+				s.done.expire(now)
+				s.mu.Unlock()
+				for _, x := range due {
+					x.expired(now)
+				}
+				clear(due)
+			}
+		}
+	}
+}
+
+// FinishedBytes tells how much memory finished transactions take.
+func (l *Layer) FinishedBytes() (transactions, bytes int) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		transactions += len(s.done.index)
+		bytes += s.done.bytes
+		s.mu.Unlock()
+	}
+	return transactions, bytes
+}
+
+// KeyOf returns the key of a request's server transaction (RFC 3261 §17.2.3).
+func (l *Layer) KeyOf(m *sip.Message) Key {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	via := m.Via()
+	if len(via.Branch) > len(sip.MagicCookie) && via.Branch[:len(sip.MagicCookie)] == sip.MagicCookie {
+		_, _ = h.WriteString(via.Branch)
+	} else { // RFC 2543: the fields that identify the request
+		_, _ = h.WriteString(m.RequestURI())
+		_ = h.WriteByte(0)
+		for _, id := range [...]sip.HeaderID{sip.HeaderTo, sip.HeaderFrom, sip.HeaderCallID, sip.HeaderCSeq, sip.HeaderVia} {
+			_, _ = h.WriteString(m.Get(id))
+			_ = h.WriteByte(0)
+		}
+	}
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(via.Host)
+	_ = h.WriteByte(byte(via.Port))
+	_ = h.WriteByte(byte(via.Port >> 8))
+	_, _ = h.WriteString(m.Method())
+	return Key(h.Sum64())
+}
+
+// branchKey is the key of a client transaction: the branch is ours and unique.
+func (l *Layer) branchKey(branch string) Key { return Key(maphash.String(l.seed, branch)) }

@@ -1,0 +1,153 @@
+package transaction
+
+import (
+	"time"
+
+	"rollcall/sip"
+	"rollcall/sip/transport"
+)
+
+// Server is an unfinished server transaction.
+type Server struct {
+	timer
+	l     *Layer
+	key   Key
+	flow  transport.Flow // where answers go
+	src   transport.Flow // where the request came from
+	req   *sip.Message
+	begun time.Time
+}
+
+func (s *Server) node() *timer { return &s.timer }
+
+// Absorb takes a request that was seen before: it repeats the answer, or says
+// nothing while there is none. It returns false for a new request.
+func (l *Layer) Absorb(k Key, reply transport.Flow) bool {
+	sh := l.shard(k)
+	sh.mu.Lock()
+	answer, ok := sh.done.get(k)
+	if !ok {
+		_, ok = sh.active[k]
+		sh.mu.Unlock()
+		if ok {
+			l.Counters.Retransmitted.Add(1)
+		}
+		return ok
+	}
+	answer = append(make([]byte, 0, 1024), answer...)
+	sh.mu.Unlock()
+	l.Counters.Retransmitted.Add(1)
+	_ = l.out.Send(reply, answer)
+	return true
+}
+
+// Begin registers a request whose handler answers later, with Reply. It returns
+// nil when the same request is being handled already: the caller drops it. The
+// message must have memory of its own (sip.Message.Clone). The error is the
+// answer to give, without state, when too much is unfinished.
+func (l *Layer) Begin(k Key, req *sip.Message, src, reply transport.Flow) (*Server, *sip.Error) {
+	if l.Counters.Active.Add(1) > int64(l.o.MaxActive) {
+		l.Counters.Active.Add(-1)
+		l.Counters.Refused.Add(1)
+		return nil, sip.NewError(sip.StatusServiceUnavailable, "Too many transactions", sip.Field{Name: "Retry-After", Value: "5"})
+	}
+	now := time.Now()
+	s := &Server{l: l, key: k, flow: reply, src: src, req: req, begun: now}
+	sh := l.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if _, ok := sh.active[k]; ok {
+		l.Counters.Active.Add(-1)
+		return nil, nil
+	}
+	sh.active[k] = s
+	// RFC 4320 §4.1: a 100 not before Timer E would have been reset to T2, and
+	// then without fail.
+	sh.wheel.add(s, now, l.tryingAfter())
+	return s, nil
+}
+
+// tryingAfter is when a client's Timer E reaches T2: T1+2*T1+4*T1 with the
+// default values.
+func (l *Layer) tryingAfter() time.Duration {
+	var sum time.Duration
+	for e := l.o.Timers.T1; e < l.o.Timers.T2; e *= 2 {
+		sum += e
+	}
+	return sum
+}
+
+func (s *Server) expired(time.Time) {
+	sh := s.l.shard(s.key)
+	sh.mu.Lock()
+	running := sh.active[s.key] == s
+	sh.mu.Unlock()
+	if running {
+		_ = s.l.out.Send(s.flow, s.req.AppendReply(nil, s.src.Remote, &sip.Reply{Status: sip.StatusTrying}))
+	}
+}
+
+// Request returns the request.
+func (s *Server) Request() *sip.Message { return s.req }
+
+// Source returns the flow that the request came over.
+func (s *Server) Source() transport.Flow { return s.src }
+
+// Begun tells when the request came.
+func (s *Server) Begun() time.Time { return s.begun }
+
+// Reply sends the final answer and keeps it for Timer J. Only the first call
+// counts.
+func (s *Server) Reply(answer []byte) {
+	if s.end(answer) {
+		_ = s.l.out.Send(s.flow, answer)
+	}
+}
+
+// Forget sends an answer and keeps nothing: for challenges.
+func (s *Server) Forget(answer []byte) {
+	if s.end(nil) {
+		_ = s.l.out.Send(s.flow, answer)
+	}
+}
+
+// Drop ends the transaction without an answer: RFC 4320 §4.2 forbids a 408 to a
+// non-INVITE request, the client's own timer tells it.
+func (s *Server) Drop() { s.end(nil) }
+
+func (s *Server) end(answer []byte) bool {
+	sh := s.l.shard(s.key)
+	sh.mu.Lock()
+	if sh.active[s.key] != s {
+		sh.mu.Unlock()
+		return false
+	}
+	delete(sh.active, s.key)
+	sh.wheel.remove(s)
+	if answer != nil && s.flow.Proto == transport.UDP {
+		s.l.keep(sh, s.key, answer, time.Now())
+	}
+	sh.mu.Unlock()
+	s.l.Counters.Active.Add(-1)
+	return true
+}
+
+// keep stores an answer for Timer J: 64*T1 over UDP (RFC 3261 §17.2.2).
+func (l *Layer) keep(sh *shard, k Key, answer []byte, now time.Time) {
+	if n := sh.done.put(k, answer, now.Add(64*l.o.Timers.T1)); n > 0 {
+		l.Counters.Evicted.Add(uint64(n))
+	}
+}
+
+// Finish answers a request that was handled at once: it sends the answer and,
+// over UDP, keeps it for Timer J.
+func (l *Layer) Finish(k Key, reply transport.Flow, answer []byte) {
+	if reply.Proto == transport.UDP {
+		sh := l.shard(k)
+		now := time.Now()
+		sh.mu.Lock()
+		l.keep(sh, k, answer, now)
+		sh.mu.Unlock()
+	}
+	_ = l.out.Send(reply, answer)
+}
