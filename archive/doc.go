@@ -6,7 +6,7 @@
 // without waiting for the disk. A record is never changed; what becomes of a
 // message is a second record that cites the first.
 //
-// The readers ([Scan], [Reader], [Find], [Search], [Verify], [ReadStats]) need
+// The readers ([Scan], [Reader], [Find], [Search], [Verify], [Stats]) need
 // only the files, and work beside a running server. FORMAT.md states the
 // format of the files, precise enough to write another reader. The package
 // uses the standard library alone, so that an auditor can build the verifier.

@@ -2,7 +2,12 @@ package archive
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,7 +17,7 @@ type Options struct {
 	Node string
 	// SegmentBytes is the size at which a segment is finished and the next begun; default 64 MiB.
 	SegmentBytes int64
-	// MaxBatchBytes bounds one write; default 4 MiB.
+	// MaxBatchBytes bounds one write; default 4 MiB. A single record may be larger.
 	MaxBatchBytes int
 	// MaxPending bounds the bytes that wait for the disk; beyond it Append
 	// and Note refuse with ErrBusy. Default 64 MiB.
@@ -22,6 +27,9 @@ type Options struct {
 	// Hook is called before each operation on the disk, for tests: an error
 	// it returns is taken as the disk's, and while it blocks the disk is slow.
 	Hook func(op Op, bytes int) error
+
+	// noSync leaves out fdatasync, to measure what remains.
+	noSync bool
 }
 
 // Op names an operation on the disk.
@@ -53,25 +61,285 @@ var (
 	ErrClosed      = errors.New("archive: journal is closed")
 )
 
-// Journal is the writer of an archive folder.
-type Journal struct{}
+// probeEvery is how often a journal that failed tries the disk again, when asked.
+const probeEvery = time.Second
 
-// Open opens the archive in dir for writing.
-func Open(dir string, o Options) (*Journal, error) { return nil, ErrUnavailable }
+// Journal is the one writer of an archive folder. Its methods may be called
+// from any goroutine.
+//
+// Callers encode their records into a shared batch under mu; one goroutine,
+// the committer, takes the batch, writes it with one write(2) and one
+// fdatasync(2), and wakes all who wait for it. While it does so the next
+// batch gathers. No lock is held across I/O.
+type Journal struct {
+	dir  string
+	dirf *os.File // holds the lock
+	o    Options
 
-// Append writes r and returns when it is durable.
-func (j *Journal) Append(ctx context.Context, r *Record) (Receipt, error) {
-	return Receipt{}, ErrUnavailable
+	wake    chan struct{} // tells the committer that there is work; holds one
+	stopped chan struct{} // closed when the committer has ended
+
+	mu       sync.Mutex
+	queue    []*batch // full batches, oldest first
+	cur      *batch   // the batch that gathers; nil when empty
+	spare    [][]byte // buffers to use again
+	pending  int      // bytes in batches that are not durable, and in backlog
+	backlog  []byte   // frames of notes that a failed write left over
+	failed   error    // why the journal does not work; nil while it does
+	probing  bool     // a batch is under way to find out whether it works again
+	probedAt time.Time
+	closing  bool
+	closeErr error
+	salts    [4096]byte
+	saltsAt  int // salts before this index are used up; 0 means all are
+
+	// The rest belongs to the committer (and to Open before it starts).
+	seg          *segment
+	number       uint64 // of the next segment to be made
+	nextSeq      uint64
+	lastArchived int64
+	leftover     uint64   // number of a file that was given up and could not be removed
+	prev         link     // the segment before seg, or the last one when seg is nil
+	unsynced     []*batch // written, not yet durable: notes only
+
+	seq     atomic.Uint64 // last durable
+	records atomic.Uint64
+	bytes   atomic.Uint64
+	syncs   atomic.Uint64
+	writes  atomic.Uint64
 }
 
-// Note writes r in order and does not wait for the disk.
-func (j *Journal) Note(r *Record) error { return ErrUnavailable }
+// batch is what goes to the disk with one write. Until it is taken it belongs
+// to Journal.mu, then to the committer. What a waiter reads is written before
+// done is closed.
+type batch struct {
+	buf     []byte
+	records int
+	notes   []int // offsets of the frames that nobody waits for
+	waiters int
+	probe   bool
+	done    chan struct{}
 
-// Recent calls f with the records archived at since or later, in order.
-func (j *Journal) Recent(since time.Time, f func(*Record) error) error { return ErrUnavailable }
+	err      error
+	firstSeq uint64
+	archived int64
+}
 
-// Err returns nil while the journal works.
-func (j *Journal) Err() error { return ErrUnavailable }
+// Append writes r and returns when it is on stable storage. It sets Seq,
+// Archived and Salt of r, and ID and Node if they are empty, and keeps no
+// reference to r.
+//
+// On an error r is not acknowledged and the journal tries to take it back. If
+// ctx ends first, or the process dies, the record may or may not be in the
+// archive. Errors: ErrUnavailable (the disk refused, or did a moment ago),
+// ErrBusy, ErrTooLarge, ErrInvalid, ErrClosed, or the context's.
+func (j *Journal) Append(ctx context.Context, r *Record) (Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, fmt.Errorf("append to archive: %w", err)
+	}
+	b, index, err := j.add(r, false)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if d := ctx.Done(); d == nil {
+		<-b.done
+	} else {
+		select {
+		case <-b.done:
+		case <-d:
+			return Receipt{}, fmt.Errorf("append to archive: %w", ctx.Err())
+		}
+	}
+	if b.err != nil {
+		return Receipt{}, b.err
+	}
+	r.Seq = b.firstSeq + uint64(index)
+	r.Archived = fromMicros(uint64(b.archived))
+	return Receipt{id: r.ID, seq: r.Seq}, nil
+}
 
-// Close writes what waits and gives the folder free.
-func (j *Journal) Close() error { return nil }
+// Note writes r in order, at once, and does not wait for it: it is with the
+// operating system within moments and on stable storage with the next commit,
+// a few milliseconds later at most. It sets ID, Node and Salt of r as Append
+// does, and keeps no reference to r.
+//
+// While the disk does not work notes are kept in memory, up to
+// Options.MaxPending, and written when it works again.
+func (j *Journal) Note(r *Record) error {
+	_, _, err := j.add(r, true)
+	return err
+}
+
+// add puts r into the gathering batch.
+func (j *Journal) add(r *Record, note bool) (*batch, int, error) {
+	size, err := r.check()
+	if err != nil {
+		return nil, 0, err
+	}
+	if r.ID.IsZero() {
+		r.ID = NewID(time.Now())
+	}
+	if r.Node == "" {
+		r.Node = j.o.Node
+	}
+	r.Seq, r.Archived = 0, time.Time{}
+
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return nil, 0, ErrClosed
+	}
+	full := j.pending > 0 && j.pending+size > j.o.MaxPending
+	if j.failed != nil && !j.mayProbe() {
+		err := j.failed
+		if note && !full {
+			j.salt(&r.Salt)
+			before := len(j.backlog)
+			j.backlog = appendFrame(j.backlog, r)
+			j.pending += len(j.backlog) - before
+			err = nil
+		}
+		j.mu.Unlock()
+		return nil, 0, err
+	}
+	if full && j.failed == nil {
+		j.mu.Unlock()
+		return nil, 0, ErrBusy
+	}
+	j.salt(&r.Salt)
+	b := j.gather(size)
+	at := len(b.buf)
+	b.buf = appendFrame(b.buf, r)
+	j.pending += len(b.buf) - at
+	index := b.records
+	b.records++
+	tell := index == 0
+	if note {
+		b.notes = append(b.notes, at)
+	} else {
+		b.waiters++
+		tell = tell || b.waiters == 1
+	}
+	j.mu.Unlock()
+	if tell {
+		j.signal()
+	}
+	return b, index, nil
+}
+
+// gather returns the batch to add size bytes to. j.mu is held.
+func (j *Journal) gather(size int) *batch {
+	if b := j.cur; b != nil && len(b.buf)+size > j.o.MaxBatchBytes && b.records > 0 {
+		j.queue = append(j.queue, b)
+		j.cur = nil
+	}
+	if j.cur != nil {
+		return j.cur
+	}
+	b := &batch{done: make(chan struct{})}
+	if n := len(j.spare); n > 0 {
+		b.buf, j.spare = j.spare[n-1], j.spare[:n-1]
+	}
+	b.probe = j.failed != nil // mayProbe allowed it
+	if len(j.backlog) > 0 {
+		for at := 0; at < len(j.backlog); {
+			b.notes = append(b.notes, at)
+			b.records++
+			at += frameSize(j.backlog[at:])
+		}
+		b.buf = append(b.buf, j.backlog...)
+		j.backlog = nil
+	}
+	j.cur = b
+	return b
+}
+
+// mayProbe reports whether the next batch may try the disk again, and marks
+// it as tried. j.mu is held.
+func (j *Journal) mayProbe() bool {
+	if j.probing || time.Since(j.probedAt) < probeEvery {
+		return false
+	}
+	j.probing, j.probedAt = true, time.Now()
+	return true
+}
+
+// salt takes 16 random bytes. j.mu is held; the bytes come from the system in
+// blocks, so that most calls only copy.
+func (j *Journal) salt(to *[16]byte) {
+	if j.saltsAt == 0 {
+		_, _ = rand.Read(j.salts[:]) // crypto/rand.Read never returns an error
+	}
+	copy(to[:], j.salts[j.saltsAt:])
+	j.saltsAt = (j.saltsAt + len(to)) % len(j.salts)
+}
+
+func (j *Journal) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Err returns nil while the journal works, else why it does not. Asking it
+// also makes a journal that failed try again, at most once a second.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	err := j.failed
+	if j.closing {
+		err = ErrClosed
+	}
+	probe := err != nil && !j.closing && j.mayProbe()
+	if probe {
+		j.gather(0)
+	}
+	j.mu.Unlock()
+	if probe {
+		j.signal()
+	}
+	return err
+}
+
+// JournalStats counts what a journal has done since it was opened.
+type JournalStats struct {
+	Seq     uint64 `json:"seq"`     // of the last durable record
+	Records uint64 `json:"records"` // made durable
+	Bytes   uint64 `json:"bytes"`   // of those records
+	Writes  uint64 `json:"writes"`
+	Syncs   uint64 `json:"syncs"`
+	Pending int    `json:"pending_bytes"` // waiting for the disk
+	Backlog int    `json:"backlog_bytes"` // of them notes kept while the disk does not work
+}
+
+// Stats returns the counters.
+func (j *Journal) Stats() JournalStats {
+	j.mu.Lock()
+	pending, backlog := j.pending, len(j.backlog)
+	j.mu.Unlock()
+	return JournalStats{
+		Seq: j.seq.Load(), Records: j.records.Load(), Bytes: j.bytes.Load(),
+		Writes: j.writes.Load(), Syncs: j.syncs.Load(), Pending: pending, Backlog: backlog,
+	}
+}
+
+// Close makes durable what waits, finishes the segment and gives the folder
+// free. Further calls return ErrClosed.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	j.closing = true
+	if j.failed != nil && len(j.backlog) > 0 && !j.probing {
+		j.probing = true
+		j.gather(0) // one last try to keep the notes
+	}
+	j.mu.Unlock()
+	j.signal()
+	<-j.stopped
+	if err := j.dirf.Close(); err != nil && j.closeErr == nil {
+		j.closeErr = err
+	}
+	return j.closeErr
+}

@@ -1,0 +1,370 @@
+package archive
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// allocateBytes is how far ahead of the record a segment is allocated, so
+	// that most commits change no size and the file stays in one piece.
+	allocateBytes = 4 << 20
+	// noteDelay is how long a note that was written waits for the sync of
+	// a commit that is needed anyway.
+	noteDelay = 2 * time.Millisecond
+	// spareBuffers are kept for the next batches.
+	spareBuffers = 3
+)
+
+// segment is the file that the committer appends to.
+type segment struct {
+	f         *os.File
+	name      string
+	header    header
+	off       int64 // behind the last byte written
+	crc       uint32
+	allocated int64
+
+	// What a commit made durable.
+	durable    int64
+	durableCRC uint32
+	durableSeq uint64
+}
+
+// run is the committer. It owns the segment and the sequence.
+func (j *Journal) run() {
+	defer close(j.stopped)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	armed := false
+	for {
+		if waiting := len(j.unsynced) > 0; waiting != armed {
+			if armed = waiting; armed {
+				timer.Reset(noteDelay)
+			} else {
+				timer.Stop()
+			}
+		}
+		select {
+		case <-j.wake:
+		case <-timer.C:
+			armed = false
+			j.syncNotes()
+		}
+		for {
+			b, closing := j.take()
+			if b != nil {
+				j.commit(b)
+				continue
+			}
+			if closing {
+				j.finish()
+				return
+			}
+			break
+		}
+	}
+}
+
+// take returns the oldest batch, or nil when none waits.
+func (j *Journal) take() (b *batch, closing bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case len(j.queue) > 0:
+		b = j.queue[0]
+		j.queue = j.queue[1:]
+	case j.cur != nil:
+		b, j.cur = j.cur, nil
+	}
+	return b, j.closing
+}
+
+// commit writes b and, if anybody waits, makes it and all before it durable.
+func (j *Journal) commit(b *batch) {
+	if err := j.write(b); err != nil {
+		j.fail(err, b)
+		return
+	}
+	j.unsynced = append(j.unsynced, b)
+	if b.waiters == 0 && !b.probe {
+		return // notes go out with the next sync
+	}
+	if err := j.sync(); err != nil {
+		j.fail(err)
+		return
+	}
+	if j.seg.off >= j.o.SegmentBytes {
+		if err := j.rotate(); err != nil {
+			j.fail(err)
+		}
+	}
+}
+
+func (j *Journal) syncNotes() {
+	if len(j.unsynced) == 0 {
+		return
+	}
+	if err := j.sync(); err != nil {
+		j.fail(err)
+	}
+}
+
+// write stamps the frames of b and writes them behind the last.
+func (j *Journal) write(b *batch) error {
+	if j.seg == nil {
+		if err := j.create(); err != nil {
+			return err
+		}
+	}
+	s := j.seg
+	// The clock may jump; the archive's time stands still then.
+	j.lastArchived = max(j.lastArchived, nowMicros())
+	b.archived, b.firstSeq = j.lastArchived, j.nextSeq
+	for at, i := 0, uint64(0); at < len(b.buf); i++ {
+		f := b.buf[at : at+frameSize(b.buf[at:])]
+		word := uint32(len(f) - frameHead)
+		if at == 0 && s.off == s.durable {
+			word |= flagFence
+		}
+		binary.LittleEndian.PutUint32(f, word)
+		binary.LittleEndian.PutUint64(f[frameHead+atSeq:], b.firstSeq+i)
+		binary.LittleEndian.PutUint64(f[frameHead+atArchived:], uint64(b.archived))
+		sealFrame(f)
+		at += len(f)
+	}
+	if err := j.put(b.buf); err != nil {
+		return err
+	}
+	j.nextSeq += uint64(b.records)
+	return nil
+}
+
+// put appends bytes to the segment.
+func (j *Journal) put(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if err := j.hook(OpWrite, len(b)); err != nil {
+		return err
+	}
+	s := j.seg
+	if end := s.off + int64(len(b)); end > s.allocated {
+		ahead := min(allocateBytes, max(j.o.SegmentBytes, 1<<16))
+		// Where the file system cannot, or has no room for so much, the
+		// write itself decides.
+		if syscall.Fallocate(int(s.f.Fd()), 0, s.allocated, end+ahead-s.allocated) == nil {
+			s.allocated = end + ahead
+		} else {
+			s.allocated = end
+		}
+	}
+	if _, err := s.f.WriteAt(b, s.off); err != nil {
+		return fmt.Errorf("write %s: %w", s.name, err)
+	}
+	j.writes.Add(1)
+	s.crc = crc32.Update(s.crc, castagnoli, b)
+	s.off += int64(len(b))
+	return nil
+}
+
+// sync makes durable what was written, and acknowledges it.
+func (j *Journal) sync() error {
+	s := j.seg
+	if err := j.hook(OpSync, 0); err != nil {
+		return err
+	}
+	if !j.o.noSync {
+		if err := datasync(s.f); err != nil {
+			return fmt.Errorf("sync %s: %w", s.name, err)
+		}
+		if s.durable == 0 { // the name of a new file must be durable too
+			if err := j.dirf.Sync(); err != nil {
+				return fmt.Errorf("sync archive folder: %w", err)
+			}
+		}
+	}
+	j.syncs.Add(1)
+	s.durable, s.durableCRC, s.durableSeq = s.off, s.crc, j.nextSeq-1
+	j.seq.Store(s.durableSeq)
+	var probe bool
+	var bytes int
+	for _, b := range j.unsynced {
+		j.records.Add(uint64(b.records))
+		bytes += len(b.buf)
+		probe = probe || b.probe
+	}
+	j.bytes.Add(uint64(bytes))
+	j.mu.Lock()
+	j.pending -= bytes
+	for _, b := range j.unsynced {
+		if len(j.spare) < spareBuffers && cap(b.buf) <= 2*j.o.MaxBatchBytes {
+			j.spare = append(j.spare, b.buf[:0])
+		}
+	}
+	if probe {
+		j.failed, j.probing = nil, false
+		if len(j.backlog) > 0 { // came during the probe; before all that comes now
+			j.gather(0)
+		}
+	}
+	j.mu.Unlock()
+	if probe {
+		j.event(Event{What: "journal works again", File: s.name})
+	}
+	for i, b := range j.unsynced {
+		close(b.done) // wakes all who wait for it at once
+		j.unsynced[i] = nil
+	}
+	j.unsynced = j.unsynced[:0]
+	return nil
+}
+
+// create makes the next segment and writes its header, which the first
+// commit makes durable.
+func (j *Journal) create() error {
+	if err := j.hook(OpCreate, 0); err != nil {
+		return err
+	}
+	name := segmentName(j.number)
+	path := segmentPath(j.dir, j.number)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) && j.leftover == j.number {
+		if err = os.Remove(path); err == nil {
+			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create segment: %w", err)
+	}
+	now := time.Now()
+	s := &segment{f: f, name: name, durableSeq: j.nextSeq - 1, header: header{
+		node: j.o.Node, id: NewID(now), number: j.number, firstSeq: j.nextSeq,
+		created: max(now.UnixMicro(), j.lastArchived), notBefore: j.lastArchived, prev: j.prev,
+	}}
+	j.seg = s
+	return j.put(s.header.encode())
+}
+
+// rotate finishes the segment; the next commit begins another.
+func (j *Journal) rotate() error {
+	s := j.seg
+	e := end{id: s.header.id, records: s.durableSeq + 1 - s.header.firstSeq, offset: s.off, crc: s.crc}
+	if err := j.put(e.encode()); err != nil {
+		return err
+	}
+	if err := s.f.Truncate(s.off); err != nil {
+		return fmt.Errorf("cut %s to its length: %w", s.name, err)
+	}
+	if err := j.hook(OpSync, 0); err != nil {
+		return err
+	}
+	if !j.o.noSync {
+		if err := s.f.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", s.name, err)
+		}
+	}
+	j.prev = link{id: s.header.id, length: s.off, crc: s.crc}
+	j.number++
+	j.seg = nil
+	if err := s.f.Close(); err != nil { // it is durable already
+		j.event(Event{What: "close of segment failed", File: s.name, Err: err})
+	}
+	return nil
+}
+
+// fail gives up the segment after an error of the disk. What is not durable
+// is cut off and refused; after a failed sync nobody knows what a second one
+// of the same file would mean, so the journal goes on in a fresh segment,
+// whose header says where this one ends.
+func (j *Journal) fail(cause error, more ...*batch) {
+	file := ""
+	if s := j.seg; s != nil {
+		file = s.name
+		if s.durable == 0 {
+			if err := os.Remove(segmentPath(j.dir, j.number)); err != nil {
+				j.leftover = j.number
+			}
+		} else {
+			// Best effort: the next header declares the rest void anyhow.
+			_ = s.f.Truncate(s.durable)
+			j.prev = link{id: s.header.id, length: s.durable, crc: s.durableCRC}
+			j.number++
+		}
+		_ = s.f.Close()
+		j.nextSeq = s.durableSeq + 1
+		j.seg = nil
+	}
+	lost := append(j.unsynced, more...)
+	j.unsynced = nil
+
+	j.mu.Lock()
+	again := j.failed != nil
+	lost = append(lost, j.queue...)
+	j.queue = nil
+	if j.cur != nil {
+		lost = append(lost, j.cur)
+		j.cur = nil
+	}
+	err := fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	j.failed, j.probing, j.probedAt = err, false, time.Now()
+	for _, b := range lost {
+		j.pending -= len(b.buf)
+		for _, at := range b.notes {
+			f := b.buf[at : at+frameSize(b.buf[at:])]
+			j.backlog = append(j.backlog, f...)
+			j.pending += len(f)
+		}
+		b.err = err
+	}
+	j.mu.Unlock()
+	if !again {
+		j.event(Event{What: "journal failed", File: file, Err: cause})
+	}
+	for _, b := range lost {
+		close(b.done)
+	}
+}
+
+// finish is the committer's last act.
+func (j *Journal) finish() {
+	j.syncNotes()
+	if j.seg != nil {
+		if err := j.rotate(); err != nil {
+			j.closeErr = fmt.Errorf("finish segment: %w", err)
+			j.fail(err)
+		}
+	}
+	j.mu.Lock()
+	if len(j.backlog) > 0 {
+		j.closeErr = fmt.Errorf("%d bytes of notes not written: %w", len(j.backlog), j.failed)
+	}
+	j.mu.Unlock()
+}
+
+func (j *Journal) hook(op Op, bytes int) error {
+	if j.o.Hook == nil {
+		return nil
+	}
+	return j.o.Hook(op, bytes)
+}
+
+func datasync(f *os.File) error {
+	for {
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR { //nolint:errorlint // an errno as it comes
+			return err
+		}
+	}
+}
+
+// frameSize is the whole size of the frame that b begins with.
+func frameSize(b []byte) int { return int(binary.LittleEndian.Uint32(b)&lengthMask) + frameHead }
+
+func seqOf(f []byte) uint64 { return binary.LittleEndian.Uint64(f[frameHead+atSeq:]) }
+
+func archivedOf(f []byte) int64 { return int64(binary.LittleEndian.Uint64(f[frameHead+atArchived:])) }

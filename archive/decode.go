@@ -1,0 +1,194 @@
+package archive
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"time"
+)
+
+// ErrFormat is wrapped by the errors of bytes that are no record.
+var ErrFormat = errors.New("archive: not in the format")
+
+type formatError string
+
+func (e formatError) Error() string { return "archive: " + string(e) }
+func (e formatError) Unwrap() error { return ErrFormat }
+
+// UnmarshalBinary reads the canonical form of a record. It takes no other
+// form: a field out of order, twice, empty, or longer than it need be is an
+// error. Fields with tags that it does not know are skipped.
+// The record shares no memory with b.
+func (r *Record) UnmarshalBinary(b []byte) error {
+	*r = Record{}
+	if len(b) < recordHead {
+		return formatError("record shorter than its head")
+	}
+	if b[atVersion] != recordVersion {
+		return formatError("record of an unknown version")
+	}
+	if b[atType] == 0 || b[atType] > typeMax {
+		return formatError("not a type of a record")
+	}
+	if b[atFlags]&^flagOmitted != 0 {
+		return formatError("unknown flag")
+	}
+	envelope := uint64(binary.LittleEndian.Uint32(b[atEnvelope:]))
+	if envelope > MaxEnvelope || envelope > uint64(len(b)-recordHead) {
+		return formatError("fields longer than the record")
+	}
+	content := b[recordHead+int(envelope):]
+	switch {
+	case b[atForm] > formPlain:
+		return formatError("content in an unknown form")
+	case (b[atForm] == formNone) != (len(content) == 0):
+		return formatError("content and its form disagree")
+	case len(content) > MaxContent:
+		return formatError("content too long")
+	}
+	r.Type = Type(b[atType])
+	r.BodyOmitted = b[atFlags]&flagOmitted != 0
+	r.Seq = binary.LittleEndian.Uint64(b[atSeq:])
+	r.Archived = fromMicros(binary.LittleEndian.Uint64(b[atArchived:]))
+	copy(r.ID[:], b[atID:])
+	copy(r.Salt[:], b[atSalt:])
+	if len(content) > 0 {
+		r.Raw = append([]byte(nil), content...)
+	}
+	return r.fields(b[recordHead : recordHead+int(envelope)])
+}
+
+func (r *Record) fields(env []byte) error {
+	all := string(env) // one allocation for every text field
+	var last uint64
+	for i := 0; i < len(env); {
+		tag, value, next, err := field(env, i, last)
+		if err != nil {
+			return err
+		}
+		i, last = next, tag
+		n := len(value)
+		if p := r.text(tag); p != nil {
+			if n > MaxField {
+				return formatError("text field too long")
+			}
+			*p = all[next-n : next]
+			continue
+		}
+		switch tag {
+		case tagReceived:
+			v, err := fixed64(value)
+			if err != nil {
+				return err
+			}
+			r.Received = fromMicros(v)
+			if r.Received.IsZero() {
+				return formatError("a time of zero is not written")
+			}
+		case tagCites:
+			if err := fixed16(value, (*[16]byte)(&r.Cites)); err != nil {
+				return err
+			}
+		case tagRequestKey:
+			if err := fixed16(value, &r.RequestKey); err != nil {
+				return err
+			}
+		case tagDirection, tagCSeq, tagDisposition, tagStatus:
+			v, err := number(value, tag)
+			if err != nil {
+				return err
+			}
+			switch tag {
+			case tagDirection:
+				r.Direction = Direction(v)
+			case tagCSeq:
+				r.CSeq = uint32(v)
+			case tagDisposition:
+				r.Disposition = Disposition(v)
+			case tagStatus:
+				r.Status = uint16(v)
+			}
+		}
+	}
+	return nil
+}
+
+// field reads the field at env[i:] and returns its tag, its value and where
+// the next field begins.
+func field(env []byte, i int, last uint64) (tag uint64, value []byte, next int, err error) {
+	tag, n := uvarint(env[i:])
+	if n == 0 || tag <= last {
+		return 0, nil, 0, formatError("tag malformed or out of order")
+	}
+	i += n
+	size, n := uvarint(env[i:])
+	if n == 0 || size == 0 || size > uint64(len(env)-i-n) {
+		return 0, nil, 0, formatError("field longer than its place, or empty")
+	}
+	i += n
+	next = i + int(size)
+	return tag, env[i:next], next, nil
+}
+
+// uvarint reads a varint in its shortest form; n is 0 for any other.
+func uvarint(b []byte) (v uint64, n int) {
+	v, n = binary.Uvarint(b)
+	if n <= 0 || n > 1 && b[n-1] == 0 {
+		return 0, 0
+	}
+	return v, n
+}
+
+func number(b []byte, tag uint64) (uint64, error) {
+	limit := uint64(255)
+	switch tag {
+	case tagCSeq:
+		limit = 1<<32 - 1
+	case tagStatus:
+		limit = 1<<16 - 1
+	}
+	v, n := uvarint(b)
+	if n != len(b) || v == 0 || v > limit {
+		return 0, formatError("number malformed or out of range")
+	}
+	return v, nil
+}
+
+func fixed64(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, formatError("field has not 8 bytes")
+	}
+	return binary.LittleEndian.Uint64(b), nil
+}
+
+func fixed16(b []byte, to *[16]byte) error {
+	if len(b) != 16 || [16]byte(b) == [16]byte{} {
+		return formatError("field has not 16 bytes, or is zero")
+	}
+	*to = [16]byte(b)
+	return nil
+}
+
+func fromMicros(v uint64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(v)).UTC()
+}
+
+// frameLen reads the first word of a frame and returns the length of the
+// payload, or -1 when no frame begins so.
+func frameLen(b []byte) (n int, fence bool) {
+	w := binary.LittleEndian.Uint32(b)
+	n = int(w & lengthMask)
+	if w&^(lengthMask|flagFence) != 0 || n < structHead || n > maxPayload {
+		return -1, false
+	}
+	return n, w&flagFence != 0
+}
+
+// frameValid reports whether the CRC of the whole frame f is right.
+func frameValid(f []byte) bool {
+	c := crc32.Update(0, castagnoli, f[:4])
+	return crc32.Update(c, castagnoli, f[frameHead:]) == binary.LittleEndian.Uint32(f[4:])
+}

@@ -1,0 +1,272 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+)
+
+// Limits of the format. A writer refuses what is larger, and a reader takes a
+// larger length for damage before it allocates anything.
+const (
+	MaxField    = 1<<16 - 1 // bytes of one text field
+	MaxEnvelope = 1 << 18   // bytes of all fields of a record
+	MaxContent  = 8 << 20   // bytes of Raw
+)
+
+// Sizes and marks of FORMAT.md.
+const (
+	recordVersion = 1
+
+	frameHead   = 8  // length and flags word, CRC
+	recordHead  = 56 // fixed part of a record's payload
+	structHead  = 8  // fixed part of a payload that is no record
+	maxPayload  = recordHead + MaxEnvelope + MaxContent
+	lengthMask  = 1<<24 - 1
+	flagFence   = 1 << 24 // all before this frame was durable when it was written
+	flagOmitted = 1 << 0  // the body is not in the content
+
+	formNone  = 0 // no content
+	formPlain = 1 // the bytes of Raw
+
+	typeMax    = 239 // last type that has a seq
+	typeHeader = 240 // first frame of a segment
+	typeEnd    = 241 // last frame of a segment that was finished
+)
+
+// Offsets in the payload of a record.
+const (
+	atVersion  = 0
+	atType     = 1
+	atFlags    = 2
+	atForm     = 3
+	atEnvelope = 4
+	atSeq      = 8
+	atArchived = 16
+	atID       = 24
+	atSalt     = 40
+)
+
+// The tags of a record's fields, in the order in which they are written.
+const (
+	tagNode        = 1
+	tagReceived    = 2
+	tagCites       = 3
+	tagDirection   = 4
+	tagChannel     = 5
+	tagFrom        = 6
+	tagTo          = 7
+	tagFromName    = 8
+	tagSubject     = 9
+	tagCallID      = 10
+	tagCSeq        = 11
+	tagBranch      = 12
+	tagMethod      = 13
+	tagRequestURI  = 14
+	tagSource      = 15
+	tagFlow        = 16
+	tagDevice      = 17
+	tagUserAgent   = 18
+	tagContentType = 19
+	tagMessageID   = 20
+	tagDate        = 21
+	tagDecision    = 22
+	tagRule        = 23
+	tagDisposition = 24
+	tagStatus      = 25
+	tagReason      = 26
+	tagTarget      = 27
+	tagRequestKey  = 28
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// text returns the field of a text tag, or nil for any other tag. Encoder and
+// decoder share it, so that they cannot disagree.
+func (r *Record) text(tag uint64) *string {
+	switch tag {
+	case tagNode:
+		return &r.Node
+	case tagChannel:
+		return &r.Channel
+	case tagFrom:
+		return &r.From
+	case tagTo:
+		return &r.To
+	case tagFromName:
+		return &r.FromName
+	case tagSubject:
+		return &r.Subject
+	case tagCallID:
+		return &r.CallID
+	case tagBranch:
+		return &r.Branch
+	case tagMethod:
+		return &r.Method
+	case tagRequestURI:
+		return &r.RequestURI
+	case tagSource:
+		return &r.Source
+	case tagFlow:
+		return &r.Flow
+	case tagDevice:
+		return &r.Device
+	case tagUserAgent:
+		return &r.UserAgent
+	case tagContentType:
+		return &r.ContentType
+	case tagMessageID:
+		return &r.MessageID
+	case tagDate:
+		return &r.Date
+	case tagDecision:
+		return &r.Decision
+	case tagRule:
+		return &r.Rule
+	case tagReason:
+		return &r.Reason
+	case tagTarget:
+		return &r.Target
+	}
+	return nil
+}
+
+// check refuses what the format cannot hold and returns a bound of the bytes
+// that the record takes, frame included.
+func (r *Record) check() (int, error) {
+	if r.Type == 0 || r.Type > typeMax {
+		return 0, fmt.Errorf("%w: type %d", ErrInvalid, r.Type)
+	}
+	if r.Type == TypeOutcome && r.Cites.IsZero() {
+		return 0, fmt.Errorf("%w: an outcome that cites nothing", ErrInvalid)
+	}
+	n := 0
+	for tag := uint64(tagNode); tag < tagRequestKey; tag++ {
+		if p := r.text(tag); p != nil {
+			if len(*p) > MaxField {
+				return 0, fmt.Errorf("%w: field %d has %d bytes", ErrTooLarge, tag, len(*p))
+			}
+			n += len(*p) + 4
+		}
+	}
+	n += 80 // numbers, times, IDs
+	if n > MaxEnvelope {
+		return 0, fmt.Errorf("%w: fields take %d bytes", ErrTooLarge, n)
+	}
+	if len(r.Raw) > MaxContent {
+		return 0, fmt.Errorf("%w: content has %d bytes", ErrTooLarge, len(r.Raw))
+	}
+	return frameHead + recordHead + n + len(r.Raw), nil
+}
+
+// AppendBinary appends the canonical form of the record to b: the payload of
+// its frame, as FORMAT.md states it. Equal records give equal bytes.
+func (r *Record) AppendBinary(b []byte) ([]byte, error) {
+	if _, err := r.check(); err != nil {
+		return b, err
+	}
+	return r.encode(b), nil
+}
+
+func (r *Record) encode(b []byte) []byte {
+	start := len(b)
+	var head [recordHead]byte
+	head[atVersion] = recordVersion
+	head[atType] = byte(r.Type)
+	if r.BodyOmitted {
+		head[atFlags] |= flagOmitted
+	}
+	if len(r.Raw) > 0 {
+		head[atForm] = formPlain
+	}
+	binary.LittleEndian.PutUint64(head[atSeq:], r.Seq)
+	binary.LittleEndian.PutUint64(head[atArchived:], uint64(micros(r.Archived)))
+	copy(head[atID:], r.ID[:])
+	copy(head[atSalt:], r.Salt[:])
+	b = append(b, head[:]...)
+
+	b = appendText(b, tagNode, r.Node)
+	if !r.Received.IsZero() {
+		b = append(b, tagReceived, 8)
+		b = binary.LittleEndian.AppendUint64(b, uint64(micros(r.Received)))
+	}
+	if !r.Cites.IsZero() {
+		b = append(b, tagCites, 16)
+		b = append(b, r.Cites[:]...)
+	}
+	b = appendNumber(b, tagDirection, uint64(r.Direction))
+	b = appendText(b, tagChannel, r.Channel)
+	b = appendText(b, tagFrom, r.From)
+	b = appendText(b, tagTo, r.To)
+	b = appendText(b, tagFromName, r.FromName)
+	b = appendText(b, tagSubject, r.Subject)
+	b = appendText(b, tagCallID, r.CallID)
+	b = appendNumber(b, tagCSeq, uint64(r.CSeq))
+	b = appendText(b, tagBranch, r.Branch)
+	b = appendText(b, tagMethod, r.Method)
+	b = appendText(b, tagRequestURI, r.RequestURI)
+	b = appendText(b, tagSource, r.Source)
+	b = appendText(b, tagFlow, r.Flow)
+	b = appendText(b, tagDevice, r.Device)
+	b = appendText(b, tagUserAgent, r.UserAgent)
+	b = appendText(b, tagContentType, r.ContentType)
+	b = appendText(b, tagMessageID, r.MessageID)
+	b = appendText(b, tagDate, r.Date)
+	b = appendText(b, tagDecision, r.Decision)
+	b = appendText(b, tagRule, r.Rule)
+	b = appendNumber(b, tagDisposition, uint64(r.Disposition))
+	b = appendNumber(b, tagStatus, uint64(r.Status))
+	b = appendText(b, tagReason, r.Reason)
+	b = appendText(b, tagTarget, r.Target)
+	if r.RequestKey != [16]byte{} {
+		b = append(b, tagRequestKey, 16)
+		b = append(b, r.RequestKey[:]...)
+	}
+	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
+	return append(b, r.Raw...)
+}
+
+func appendText(b []byte, tag byte, s string) []byte {
+	if s == "" {
+		return b
+	}
+	b = append(b, tag)
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func appendNumber(b []byte, tag byte, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	b = append(b, tag, 0)
+	at := len(b)
+	b = binary.AppendUvarint(b, n)
+	b[at-1] = byte(len(b) - at)
+	return b
+}
+
+// micros returns microseconds since 1970; the zero time gives 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// appendFrame appends an open frame for r: its CRC, seq, archive time and
+// fence are stamped when it is written.
+func appendFrame(b []byte, r *Record) []byte {
+	start := len(b)
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+	b = r.encode(b)
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-frameHead))
+	return b
+}
+
+// sealFrame computes the CRC of the frame f, head included.
+func sealFrame(f []byte) {
+	c := crc32.Update(0, castagnoli, f[:4])
+	binary.LittleEndian.PutUint32(f[4:], crc32.Update(c, castagnoli, f[frameHead:]))
+}

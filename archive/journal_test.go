@@ -1,0 +1,82 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+func message(i int) *Record {
+	body := fmt.Sprintf("hello %d", i)
+	return &Record{
+		Type: TypeMessage, Received: time.Now(), Direction: Internal, Channel: "sip-message",
+		From: "sip:alice@example.com", To: "sip:bob@example.com", FromName: "Alice",
+		CallID: fmt.Sprintf("call-%d@192.0.2.1", i), CSeq: uint32(i + 1), Branch: fmt.Sprintf("z9hG4bK%d", i),
+		Method: "MESSAGE", RequestURI: "sip:bob@example.com", Source: "udp 192.0.2.1:5060",
+		ContentType: "text/plain", Decision: "allow", Rule: "default",
+		Raw: []byte("MESSAGE sip:bob@example.com SIP/2.0\r\nContent-Type: text/plain\r\n\r\n" + body),
+	}
+}
+
+func outcome(of *Record, d Disposition) *Record {
+	return &Record{
+		Type: TypeOutcome, Received: of.Received, Cites: of.ID, From: of.From, To: of.To,
+		Disposition: d, Status: 200, Reason: "OK", Target: "sip:bob@192.0.2.2:5060",
+	}
+}
+
+func open(t testing.TB, dir string, o Options) *Journal {
+	t.Helper()
+	j, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func all(t testing.TB, dir string) []*Record {
+	t.Helper()
+	var rs []*Record
+	if err := Scan(dir, func(r *Record, _ Pos) error { rs = append(rs, r); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+func TestAppendIsReadBack(t *testing.T) {
+	dir := t.TempDir()
+	for run := range 3 {
+		j := open(t, dir, Options{Node: "n1", SegmentBytes: 4096})
+		var wg sync.WaitGroup
+		for g := range 8 {
+			wg.Go(func() {
+				for i := range 20 {
+					r := message(g*100 + i)
+					rc, err := j.Append(context.Background(), r)
+					if err != nil || !rc.Valid() || rc.ID() != r.ID || rc.Seq() != r.Seq {
+						t.Errorf("append: %v %+v", err, rc)
+						return
+					}
+					if err := j.Note(outcome(r, Delivered)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rs := all(t, dir)
+		if want := (run + 1) * 8 * 20 * 2; len(rs) != want {
+			t.Fatalf("run %d: %d records, want %d", run, len(rs), want)
+		}
+		for i, r := range rs {
+			if r.Seq != uint64(i+1) {
+				t.Fatalf("record %d has seq %d", i, r.Seq)
+			}
+		}
+	}
+}

@@ -1,0 +1,502 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Reader reads the records of an archive in order. It needs no lock and works
+// beside a journal that writes: at the end Next returns io.EOF, and later
+// calls return what has come since. Beside a journal it may see a record
+// before it is durable.
+//
+// A Reader belongs to one goroutine.
+type Reader struct {
+	dir      string
+	number   uint64 // of the segment that is or was open; 0 at first
+	w        *window
+	header   header
+	known    bool // header is readable
+	off      int64
+	records  uint64 // read in this segment
+	limited  bool   // a successor told where this segment ends
+	seq      uint64 // expected next; 0 when not known
+	archived int64
+	faults   []*Fault
+	torn     *Fault // how the last segment ends, if not cleanly
+
+	// finished is called, by Verify, with each segment that was read to its end.
+	finished func(w *window, h header, known bool, length int64, limited bool)
+	lastEnd  end
+	ended    bool
+}
+
+// NewReader returns a Reader at the first record.
+func NewReader(dir string) (*Reader, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	return &Reader{dir: dir, seq: 1}, nil
+}
+
+// Close frees the open file.
+func (r *Reader) Close() error {
+	if r.w == nil {
+		return nil
+	}
+	err := r.w.f.Close()
+	r.w = nil
+	return err
+}
+
+// Next returns the next record and its place, or io.EOF. When the archive is
+// not as it was written there it returns a *Fault; the call after it goes on
+// with the next record that can be read.
+func (r *Reader) Next() (*Record, Pos, error) {
+	f, pos, err := r.next()
+	if err != nil {
+		return nil, pos, err
+	}
+	rec := new(Record)
+	if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+		return nil, pos, &Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()}
+	}
+	return rec, pos, nil
+}
+
+// next returns the next frame of a record, valid until the next call.
+func (r *Reader) next() ([]byte, Pos, error) {
+	for {
+		if len(r.faults) > 0 {
+			f := r.faults[0]
+			r.faults = r.faults[1:]
+			return nil, Pos{File: f.File, Offset: f.Offset}, f
+		}
+		if r.w == nil {
+			if err := r.open(); err != nil {
+				return nil, Pos{}, err
+			}
+			continue
+		}
+		f, bad, err := r.w.frame(r.off)
+		if err != nil {
+			return nil, Pos{}, err
+		}
+		if f == nil {
+			if err := r.gap(bad); err != nil {
+				return nil, Pos{}, err
+			}
+			continue
+		}
+		t := f[frameHead+atType]
+		if t == typeEnd {
+			r.end(f)
+			continue
+		}
+		if t > typeMax || t == 0 || len(f) < frameHead+recordHead {
+			if t <= typeMax {
+				r.fault(r.off, r.seq, "not a record")
+			}
+			r.off += int64(len(f))
+			continue
+		}
+		if !r.inOrder(f) {
+			continue
+		}
+		pos := Pos{File: r.w.name, Offset: r.off, Bytes: len(f)}
+		r.off += int64(len(f))
+		r.records++
+		r.seq = seqOf(f) + 1
+		r.archived = archivedOf(f)
+		return f, pos, nil
+	}
+}
+
+func (r *Reader) fault(off int64, seq uint64, format string, args ...any) {
+	name := segmentName(r.number)
+	if r.w != nil {
+		name = r.w.name
+	}
+	r.faults = append(r.faults, &Fault{File: name, Offset: off, Seq: seq, Reason: fmt.Sprintf(format, args...)})
+}
+
+// inOrder checks the frame against the one before. What is wrong is reported
+// once, and the record after it.
+func (r *Reader) inOrder(f []byte) bool {
+	n := len(r.faults)
+	if s := seqOf(f); r.seq != 0 && s != r.seq {
+		r.fault(r.off, r.seq, "seq is %d", s)
+		r.seq = s
+	}
+	if a := archivedOf(f); a < r.archived {
+		r.fault(r.off, r.seq, "archived before the record before it")
+		r.archived = a
+	}
+	return len(r.faults) == n
+}
+
+// after returns the number of the first segment behind number and whether it
+// is the last of all; 0 when there is none.
+func (r *Reader) after(number uint64) (next uint64, last bool, err error) {
+	// Asking for the file by name spares listing a large folder.
+	if _, err := os.Stat(segmentPath(r.dir, number+2)); err == nil {
+		if _, err := os.Stat(segmentPath(r.dir, number+1)); err == nil {
+			return number + 1, false, nil
+		}
+	}
+	numbers, _, err := listSegments(r.dir)
+	if err != nil {
+		return 0, false, err
+	}
+	for i, n := range numbers {
+		if n > number {
+			return n, i == len(numbers)-1, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// open goes on to the next segment, or returns io.EOF when there is none.
+func (r *Reader) open() error {
+	n, last, err := r.after(r.number)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return io.EOF
+	}
+	w, err := openWindow(segmentPath(r.dir, n), segmentName(n))
+	if errors.Is(err, os.ErrNotExist) { // removed since it was listed
+		return io.EOF
+	}
+	if err != nil {
+		return err
+	}
+	h, off, bad, err := w.header()
+	if err != nil {
+		_ = w.f.Close()
+		return err
+	}
+	if bad != "" {
+		at, ok, err := w.resync(0, 1, false)
+		if err != nil || !ok && last {
+			// Perhaps just being made, or torn at its first write: it has no record.
+			_ = w.f.Close()
+			if err == nil && w.limit > 0 {
+				r.torn = &Fault{File: w.name, Reason: bad}
+			}
+			return errors.Join(err, eofUnless(err))
+		}
+		if !ok {
+			at = w.limit
+		}
+		off = at
+	}
+	before, prev, known := r.number, r.header.id, r.known
+	r.number, r.w, r.off, r.header, r.known = n, w, off, h, bad == ""
+	r.records, r.limited, r.ended, r.torn = 0, false, false, nil
+	if n != before+1 && r.seq != 0 {
+		r.fault(0, 0, "segment %s is missing before it", segmentName(before+1))
+	}
+	if bad != "" {
+		r.fault(0, 0, "%s", bad)
+	} else {
+		if h.number != n {
+			r.fault(0, 0, "its header says that it is segment %d", h.number)
+		}
+		if known && h.prev.id != prev {
+			r.fault(0, 0, "does not follow segment %s", segmentName(before))
+		}
+		if r.seq != 0 && h.firstSeq != r.seq {
+			r.fault(0, r.seq, "segment begins with record %d", h.firstSeq)
+		}
+		if h.notBefore < r.archived {
+			r.fault(0, 0, "segment begins before the end of the one before it")
+		}
+		r.seq, r.archived = h.firstSeq, h.notBefore
+	}
+	_, err = r.limit()
+	return err
+}
+
+func eofUnless(err error) error {
+	if err != nil {
+		return nil
+	}
+	return io.EOF
+}
+
+// limit asks the next segment where this one ends, and reports whether there
+// is a next one.
+func (r *Reader) limit() (bool, error) {
+	n, last, err := r.after(r.number)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	w, err := openWindow(segmentPath(r.dir, n), segmentName(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer w.f.Close()
+	h, _, bad, err := w.header()
+	if err != nil || bad != "" && last {
+		return false, err
+	}
+	r.w.forget()
+	if err := r.w.toEnd(); err != nil {
+		return false, err
+	}
+	if bad == "" && r.known && n == r.number+1 && h.prev.id == r.header.id {
+		if size := r.w.limit; size < h.prev.length {
+			r.w.limit = size
+		} else {
+			r.w.limit = h.prev.length
+		}
+		if r.off > h.prev.length {
+			r.fault(h.prev.length, 0, "records behind this place were not durable and are void")
+			r.seq = h.firstSeq
+		}
+		if !r.limited && r.w.limit < h.prev.length {
+			r.fault(r.w.limit, 0, "segment is cut: %d bytes of %d", r.w.limit, h.prev.length)
+		}
+	}
+	r.limited = true
+	return true, nil
+}
+
+// end handles the last frame of a segment.
+func (r *Reader) end(f []byte) {
+	at := r.off
+	r.off += int64(len(f))
+	switch err := r.lastEnd.decode(f[frameHead:]); {
+	case err != nil:
+		r.fault(at, 0, "%v", err)
+	case r.known && r.lastEnd.id != r.header.id:
+		r.fault(at, 0, "end of another segment")
+	case r.lastEnd.offset != at:
+		r.fault(at, 0, "end of segment says that it stands at byte %d", r.lastEnd.offset)
+	case r.known && r.lastEnd.records != r.records:
+		r.fault(at, 0, "segment has %d records, its end says %d", r.records, r.lastEnd.records)
+	default:
+		r.ended = true
+	}
+	if r.off < r.w.limit {
+		r.fault(r.off, 0, "%d bytes behind the end of the segment", r.w.limit-r.off)
+	}
+	r.leave()
+}
+
+// leave closes the segment after its last record.
+func (r *Reader) leave() {
+	if r.finished != nil {
+		r.finished(r.w, r.header, r.known, r.off, r.limited)
+	}
+	_ = r.w.f.Close()
+	r.w = nil
+}
+
+// gap is called where no whole frame stands. It decides whether the segment
+// is at its end, the next is to be read, or something is damaged. io.EOF says
+// that there is no more for now.
+func (r *Reader) gap(bad string) error {
+	if !r.limited {
+		ok, err := r.limit()
+		if err != nil {
+			return err
+		}
+		if ok {
+			return nil // read again within the limit
+		}
+		// A journal may have written on since the window was filled.
+		r.w.forget()
+		if err := r.w.toEnd(); err != nil {
+			return err
+		}
+		f, again, err := r.w.frame(r.off)
+		if err != nil || f != nil {
+			return err
+		}
+		bad = again
+	}
+	if r.limited && r.off >= r.w.limit {
+		r.leave()
+		return nil
+	}
+	zeros, first, err := r.w.zerosFrom(r.off)
+	if err != nil {
+		return err
+	}
+	if !r.limited {
+		if zeros {
+			r.torn = nil
+			return r.closedOff()
+		}
+		_, fenced, err := r.w.resync(r.off, r.seq, true)
+		if err != nil {
+			return err
+		}
+		if !fenced && !r.closed() {
+			if bad == "" {
+				bad = "not a frame"
+			}
+			r.torn = &Fault{File: r.w.name, Offset: r.off, Seq: r.seq, Reason: bad}
+			return io.EOF
+		}
+	}
+	if bad == "" {
+		bad = fmt.Sprintf("zeros within the record, up to byte %d", first)
+	}
+	r.fault(r.off, r.seq, "%s", bad)
+	at, ok, err := r.w.resync(r.off, r.seq, false)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		r.off = at
+		r.seq = 0 // how many records are lost in between shows by the next
+	case r.limited || r.closed():
+		r.off = r.w.limit
+		r.leave()
+	}
+	return nil
+}
+
+// closedOff handles a segment whose record ends in zeros or with the file.
+func (r *Reader) closedOff() error { return io.EOF }
+
+// closed reports whether the file was finished: then it ends with an end
+// frame, and a bad frame is no torn write. One flipped bit hits the mark at
+// one place only.
+func (r *Reader) closed() bool {
+	if r.w.limit < int64(endFrame) {
+		return false
+	}
+	b, err := r.w.peek(r.w.limit-int64(endFrame), endFrame)
+	if err != nil || len(b) < endFrame {
+		return false
+	}
+	n, fence := frameLen(b)
+	return string(b[endFrame-len(endMagic):]) == endMagic || n == endFrame-frameHead && fence
+}
+
+// Scan calls f with every record of the archive in dir, in order, until f
+// returns an error. Damage does not stop it: records that can be read are
+// read, and the first *Fault is returned at the end. f may keep the record.
+func Scan(dir string, f func(*Record, Pos) error) error {
+	r, err := NewReader(dir)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.each(f)
+}
+
+func (r *Reader) each(f func(*Record, Pos) error) error {
+	var first *Fault
+	for {
+		rec, pos, err := r.Next()
+		var fault *Fault
+		switch {
+		case err == nil:
+			if err := f(rec, pos); err != nil {
+				return err
+			}
+		case errors.Is(err, io.EOF):
+			if first != nil {
+				return first
+			}
+			return nil
+		case errors.As(err, &fault):
+			if first == nil {
+				first = fault
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// Recent calls f with the records archived at since or later, in order, until
+// f returns an error. It sees what was appended before the call.
+func (j *Journal) Recent(since time.Time, f func(*Record) error) error {
+	r, err := readerFrom(j.dir, since.UnixMicro())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.each(func(rec *Record, _ Pos) error {
+		if rec.Archived.Before(since) {
+			return nil
+		}
+		return f(rec)
+	})
+}
+
+// readerFrom returns a Reader at the first segment that can hold a record
+// archived at since (µs) or later.
+func readerFrom(dir string, since int64) (*Reader, error) {
+	numbers, _, err := listSegments(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{dir: dir}
+	for i := len(numbers) - 1; i >= 0; i-- {
+		w, err := openWindow(segmentPath(dir, numbers[i]), segmentName(numbers[i]))
+		if err != nil {
+			return nil, err
+		}
+		h, _, bad, err := w.header()
+		_ = w.f.Close()
+		if err != nil {
+			return nil, err
+		}
+		r.number = numbers[i] - 1
+		if bad == "" && h.notBefore < since {
+			break
+		}
+	}
+	return r, nil
+}
+
+// ErrNotFound is returned for an ID that no record of the archive has.
+var ErrNotFound = errors.New("archive: no such record")
+
+// Find returns the record with the given ID. Damage elsewhere does not keep
+// it from being found.
+func Find(dir string, id ID) (*Record, Pos, error) {
+	r, err := NewReader(dir)
+	if err != nil {
+		return nil, Pos{}, err
+	}
+	defer r.Close()
+	var first error
+	for {
+		f, pos, err := r.next()
+		var fault *Fault
+		switch {
+		case err == nil:
+			if ID(f[frameHead+atID:frameHead+atID+16]) != id {
+				continue
+			}
+			rec := new(Record)
+			if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+				return nil, pos, &Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()}
+			}
+			return rec, pos, nil
+		case errors.Is(err, io.EOF):
+			return nil, Pos{}, errors.Join(fmt.Errorf("%w: %s", ErrNotFound, id), first)
+		case errors.As(err, &fault):
+			if first == nil {
+				first = fault
+			}
+		default:
+			return nil, Pos{}, err
+		}
+	}
+}

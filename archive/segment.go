@@ -1,0 +1,205 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// magic opens each segment file; its last two bytes are the version of the
+// file format, little-endian.
+const magic = "RCARCH\x01\x00"
+
+// endMagic are the last bytes of a segment that was finished.
+const endMagic = "rcarcEND"
+
+const endFrame = frameHead + structHead + 16 + 8 + 8 + 4 + len(endMagic)
+
+// The tags of a segment header's fields.
+const (
+	headNode       = 1
+	headID         = 2
+	headNumber     = 3
+	headFirstSeq   = 4
+	headCreated    = 5
+	headNotBefore  = 6
+	headPrevID     = 7
+	headPrevLength = 8
+	headPrevCRC    = 9
+)
+
+// header is the first frame of a segment.
+type header struct {
+	node      string
+	id        ID
+	number    uint64
+	firstSeq  uint64
+	created   int64 // µs
+	notBefore int64 // archive time of the last record before, µs
+	prev      link
+}
+
+// link identifies a finished segment: what is in it up to length can no
+// longer change without its successor telling.
+type link struct {
+	id     ID
+	length int64
+	crc    uint32 // CRC32C of the first length bytes
+}
+
+// encode returns the magic and the header's frame.
+func (h *header) encode() []byte {
+	b := append(make([]byte, 0, 256), magic...)
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+	b = append(b, recordVersion, typeHeader, 0, 0, 0, 0, 0, 0)
+	b = appendText(b, headNode, h.node)
+	b = append(append(b, headID, 16), h.id[:]...)
+	b = appendNumber(b, headNumber, h.number)
+	b = appendNumber(b, headFirstSeq, h.firstSeq)
+	b = binary.LittleEndian.AppendUint64(append(b, headCreated, 8), uint64(h.created))
+	if h.notBefore != 0 {
+		b = binary.LittleEndian.AppendUint64(append(b, headNotBefore, 8), uint64(h.notBefore))
+	}
+	if !h.prev.id.IsZero() {
+		b = append(append(b, headPrevID, 16), h.prev.id[:]...)
+		b = appendNumber(b, headPrevLength, uint64(h.prev.length))
+		b = binary.LittleEndian.AppendUint32(append(b, headPrevCRC, 4), h.prev.crc)
+	}
+	f := b[len(magic):]
+	binary.LittleEndian.PutUint32(f[frameHead+atEnvelope:], uint32(len(f)-frameHead-structHead))
+	binary.LittleEndian.PutUint32(f, uint32(len(f)-frameHead)|flagFence)
+	sealFrame(f)
+	return b
+}
+
+// decode reads the payload of a header frame.
+func (h *header) decode(b []byte) error {
+	*h = header{}
+	if len(b) < structHead || b[atVersion] != recordVersion || b[atType] != typeHeader || b[atFlags] != 0 || b[atForm] != 0 {
+		return formatError("not a segment header of this version")
+	}
+	env := b[structHead:]
+	if uint64(binary.LittleEndian.Uint32(b[atEnvelope:])) != uint64(len(env)) {
+		return formatError("segment header of a wrong length")
+	}
+	var last uint64
+	for i := 0; i < len(env); {
+		tag, v, next, err := field(env, i, last)
+		if err != nil {
+			return err
+		}
+		i, last = next, tag
+		switch tag {
+		case headNode:
+			h.node = string(v)
+		case headID, headPrevID:
+			to := &h.id
+			if tag == headPrevID {
+				to = &h.prev.id
+			}
+			if err := fixed16(v, (*[16]byte)(to)); err != nil {
+				return err
+			}
+		case headCreated, headNotBefore:
+			n, err := fixed64(v)
+			if err != nil {
+				return err
+			}
+			if tag == headCreated {
+				h.created = int64(n)
+			} else {
+				h.notBefore = int64(n)
+			}
+		case headNumber, headFirstSeq, headPrevLength:
+			n, used := uvarint(v)
+			if used != len(v) || n == 0 || n > 1<<62 {
+				return formatError("number malformed or out of range")
+			}
+			switch tag {
+			case headNumber:
+				h.number = n
+			case headFirstSeq:
+				h.firstSeq = n
+			case headPrevLength:
+				h.prev.length = int64(n)
+			}
+		case headPrevCRC:
+			if len(v) != 4 {
+				return formatError("field has not 4 bytes")
+			}
+			h.prev.crc = binary.LittleEndian.Uint32(v)
+		}
+	}
+	if h.id.IsZero() || h.number == 0 || h.firstSeq == 0 || (h.number == 1) != h.prev.id.IsZero() {
+		return formatError("segment header lacks a field")
+	}
+	return nil
+}
+
+// end is the last frame of a segment that was finished.
+type end struct {
+	id      ID
+	records uint64
+	offset  int64  // of this frame in the file
+	crc     uint32 // CRC32C of the file up to offset
+}
+
+func (e *end) encode() []byte {
+	b := make([]byte, frameHead, endFrame)
+	b = append(b, recordVersion, typeEnd, 0, 0, 0, 0, 0, 0)
+	b = append(b, e.id[:]...)
+	b = binary.LittleEndian.AppendUint64(b, e.records)
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.offset))
+	b = binary.LittleEndian.AppendUint32(b, e.crc)
+	b = append(b, endMagic...)
+	binary.LittleEndian.PutUint32(b[frameHead+atEnvelope:], uint32(endFrame-frameHead-structHead))
+	binary.LittleEndian.PutUint32(b, uint32(endFrame-frameHead)|flagFence)
+	sealFrame(b)
+	return b
+}
+
+func (e *end) decode(b []byte) error {
+	if len(b) != endFrame-frameHead || b[atVersion] != recordVersion || b[atType] != typeEnd ||
+		string(b[len(b)-len(endMagic):]) != endMagic {
+		return formatError("not the end of a segment")
+	}
+	b = b[structHead:]
+	copy(e.id[:], b)
+	e.records = binary.LittleEndian.Uint64(b[16:])
+	e.offset = int64(binary.LittleEndian.Uint64(b[24:]))
+	e.crc = binary.LittleEndian.Uint32(b[32:])
+	return nil
+}
+
+const segmentExt = ".rcj"
+
+func segmentName(number uint64) string { return fmt.Sprintf("%010d%s", number, segmentExt) }
+
+// listSegments returns the numbers of the segments in dir, in order, and the
+// names of all that is no segment.
+func listSegments(dir string) (numbers []uint64, others []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list archive: %w", err)
+	}
+	for _, e := range entries {
+		stem, ok := strings.CutSuffix(e.Name(), segmentExt)
+		n, err := strconv.ParseUint(stem, 10, 64)
+		if !ok || err != nil || n == 0 || segmentName(n) != e.Name() || !e.Type().IsRegular() {
+			others = append(others, e.Name())
+			continue
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers, others, nil
+}
+
+// segmentPath is where segment number lies.
+func segmentPath(dir string, number uint64) string {
+	return filepath.Join(dir, segmentName(number))
+}
