@@ -204,7 +204,7 @@ func mutexes(f *ast.File) []string {
 			}
 			if isMutex(field.Type) {
 				if len(field.Names) == 0 {
-					names = append(names, prefix+".Mutex")
+					names = append(names, prefix+"."+embedded(field.Type))
 				}
 				for _, name := range field.Names {
 					names = append(names, prefix+"."+name.Name)
@@ -237,6 +237,14 @@ func mutexes(f *ast.File) []string {
 		}
 	}
 	return names
+}
+
+// embedded is the name of a field without a name: that of its type.
+func embedded(e ast.Expr) string {
+	if star, ok := e.(*ast.StarExpr); ok {
+		e = star.X
+	}
+	return e.(*ast.SelectorExpr).Sel.Name
 }
 
 // TestDependencies: every module that deps.txt lets in and the code imports has

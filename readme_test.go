@@ -263,6 +263,34 @@ func TestREADME(t *testing.T) {
 	}
 }
 
+// TestPageCommands: the commands and flags that pages show exist.
+func TestPageCommands(t *testing.T) {
+	term := newTerminal(t)
+	for _, page := range files(t) {
+		if filepath.Ext(page) != ".md" {
+			continue
+		}
+		for _, s := range steps(t, read(t, page)) {
+			words := fields(s.command)
+			at := slices.IndexFunc(words, func(w string) bool { return w == "rollcall" || w == "./bin/rollcall" })
+			if at < 0 || at+1 == len(words) {
+				continue
+			}
+			name := words[at+1]
+			line := append([]string{"./bin/rollcall"}, words[at+1:]...)
+			help, err := term.command(t.Context(), t, strings.Join(append(line, "--help"), " ")).CombinedOutput()
+			if err != nil || !strings.Contains(string(help), "rollcall "+name) {
+				t.Errorf("%s runs %q, and there is no such command: %v\n%s", page, s.command, err, help)
+			}
+			for _, w := range words {
+				if flag, _, _ := strings.Cut(w, "="); strings.HasPrefix(w, "--") && at < slices.Index(words, w) && !strings.Contains(string(help), flag) {
+					t.Errorf("%s runs %q, and the command has no %s", page, s.command, flag)
+				}
+			}
+		}
+	}
+}
+
 func makeTargets(t *testing.T) []string {
 	t.Helper()
 	var targets []string
