@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"rollcall/bench"
+)
+
+// results is everything that was measured; it is what --json writes.
+type results struct {
+	Comparisons []comparison `json:"comparisons"`
+	Memory      []memory     `json:"memory,omitempty"`
+	Start       *startTime   `json:"start,omitempty"`
+}
+
+// comparison is one row: the runs of one operation by server, in the order in
+// which they were made.
+type comparison struct {
+	Operation string           `json:"operation"`
+	Transport string           `json:"transport"`
+	Runs      map[string][]run `json:"runs"`
+}
+
+type run struct {
+	Report *bench.Report `json:"report"`
+	Others float64       `json:"others"` // share of the machine that other programs used
+}
+
+type memory struct {
+	Server string       `json:"server"`
+	Users  int          `json:"users"`
+	Before uint64       `json:"before_bytes"`
+	After  uint64       `json:"after_bytes"`
+	Setup  *bench.Phase `json:"setup"`
+}
+
+type startTime struct {
+	Accounts int     `json:"accounts"`
+	Import   float64 `json:"import_seconds"`
+	Ready    float64 `json:"ready_seconds"`
+}
+
+// median of a figure over runs; false if there are none.
+func median(values []float64) (float64, bool) {
+	if len(values) == 0 {
+		return 0, false
+	}
+	s := slices.Sorted(slices.Values(values))
+	if n := len(s); n%2 == 0 {
+		return (s[n/2-1] + s[n/2]) / 2, true
+	}
+	return s[len(s)/2], true
+}
+
+func of(runs []run, f func(*bench.Phase) float64) []float64 {
+	var v []float64
+	for _, r := range runs {
+		v = append(v, f(r.Report.Load))
+	}
+	return v
+}
+
+func serverCPU(p *bench.Phase) float64 { return p.ServerCPU }
+func rate(p *bench.Phase) float64      { return p.Rate }
+func p99(p *bench.Phase) float64       { return p.Latency.P99 }
+
+// ratio is the median of rollcall's CPU over Kamailio's, pair by pair.
+func (c comparison) ratio() (float64, bool) {
+	a, b := of(c.Runs[kamailioName], serverCPU), of(c.Runs[rollcallName], serverCPU)
+	var ratios []float64
+	for i := range min(len(a), len(b)) {
+		if a[i] > 0 {
+			ratios = append(ratios, b[i]/a[i])
+		}
+	}
+	return median(ratios)
+}
+
+// remarks names what makes the row's figures doubtful.
+func (c comparison) remarks() string {
+	var failed, lost, duplicates uint64
+	noisy := 0
+	for _, runs := range c.Runs {
+		for _, r := range runs {
+			failed += r.Report.Load.Errors + r.Report.Load.Timeouts
+			if d := r.Report.Deliveries; d != nil {
+				lost += d.Lost
+				duplicates += d.Duplicates
+			}
+			if r.Others > othersLimit {
+				noisy++
+			}
+		}
+	}
+	s := ""
+	add := func(n uint64, what string) {
+		if n > 0 {
+			if s != "" {
+				s += ", "
+			}
+			s += fmt.Sprintf("%d %s", n, what)
+		}
+	}
+	add(failed, "failed")
+	add(lost, "lost")
+	add(duplicates, "duplicates")
+	add(uint64(noisy), "runs beside other load")
+	return s
+}
+
+// cell writes a figure, or a dash where there is none.
+func cell(format string) func(v float64, ok bool) string {
+	return func(v float64, ok bool) string {
+		if !ok {
+			return "-"
+		}
+		return fmt.Sprintf(format, v)
+	}
+}
+
+// print writes the tables.
+func (r *results) print(out io.Writer) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if len(r.Comparisons) > 0 {
+		micros, perSecond, factor := cell("%.1f"), cell("%.0f"), cell("%.2f")
+		fmt.Fprintln(t, "operation\ttransport\tKamailio µs/op\trollcall µs/op\tratio\tKamailio /s\trollcall /s\tKamailio p99 ms\trollcall p99 ms\tremarks")
+		for _, c := range r.Comparisons {
+			a, b := c.Runs[kamailioName], c.Runs[rollcallName]
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Operation, c.Transport,
+				micros(median(of(a, serverCPU))), micros(median(of(b, serverCPU))), factor(c.ratio()),
+				perSecond(median(of(a, rate))), perSecond(median(of(b, rate))),
+				factor(median(of(a, p99))), factor(median(of(b, p99))), c.remarks())
+		}
+		fmt.Fprintln(t)
+	}
+	if len(r.Memory) > 0 {
+		fmt.Fprintln(t, "memory\tusers\tbefore MB\tregistered MB\tbytes for each registration\tbytes for each user, all told")
+		for _, m := range r.Memory {
+			users := float64(max(m.Users, 1))
+			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.0f\t%.0f\n", m.Server, m.Users, float64(m.Before)/1e6, float64(m.After)/1e6,
+				(float64(m.After)-float64(m.Before))/users, float64(m.After)/users)
+		}
+		fmt.Fprintln(t)
+	}
+	if s := r.Start; s != nil {
+		fmt.Fprintf(t, "start\t%d accounts\timported in %.2f s\tready in %.2f s\n", s.Accounts, s.Import, s.Ready)
+	}
+	return t.Flush()
+}
