@@ -1,0 +1,150 @@
+-- One Apply. All keys have the same hash tag.
+-- KEYS: the owner's hash; the index of the kind's owners, by expiry; the last
+--   version given under this tag.
+-- ARGV: base, or "" for any; now in milliseconds; owner; channel; publish
+--   command; 8 bytes that name this call; then the changes:
+--   "p" id expires value, "d" id, "c". Expires is in milliseconds, 0: never.
+-- Returns the version, 0 if nothing is left, -1 for a conflict.
+--
+-- The hash has a field "m": the byte 1, which is the format, the version as a
+-- double, the 8 bytes that name the call that wrote it, and for each item, in
+-- order, its expiry as a double and its id behind a length of 4 bytes, all
+-- big-endian; and for each item a field "i" followed by the id, with the value.
+
+local hash, index, counter = KEYS[1], KEYS[2], KEYS[3]
+local now, owner, call = tonumber(ARGV[2]), ARGV[3], ARGV[6]
+local never = math.huge
+
+local list, at, expires = {}, {}, {}   -- ids in order, false where one left; place; expiry
+local values, gone = {}, {}            -- what to write and what to remove
+local version, bound = 0, nil          -- bound: the latest expiry before
+
+local meta = redis.call('HGET', hash, 'm')
+if meta then
+  if meta:byte(1) ~= 1 then
+    return redis.error_reply('FORMAT stored form ' .. meta:byte(1) .. ' is not known')
+  end
+  local writer, p = nil, 18
+  version = struct.unpack('>d', meta, 2)
+  writer = meta:sub(10, 17)
+  bound = 0
+  while p <= #meta do
+    local e, n = struct.unpack('>dI4', meta, p)
+    local id = meta:sub(p + 12, p + 11 + n)
+    p = p + 12 + n
+    local till = e == 0 and never or e
+    if till > bound then bound = till end
+    if till > now then
+      list[#list + 1] = id
+      at[id] = #list
+      expires[id] = till
+    else
+      gone[id] = true
+    end
+  end
+  if #list == 0 then
+    version = 0
+  elseif writer == call then
+    return version -- this very call, sent again after its answer was lost
+  end
+end
+
+if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= version then
+  return -1
+end
+
+local changed = false
+local function remove(id)
+  if at[id] then
+    list[at[id]] = false
+    at[id] = nil
+    values[id] = nil
+    gone[id] = true
+    changed = true
+  end
+end
+
+local a = 7
+while a <= #ARGV do
+  local what = ARGV[a]
+  if what == 'p' then
+    local id, e = ARGV[a + 1], tonumber(ARGV[a + 2])
+    local till = e == 0 and never or e
+    if till > now then
+      if not at[id] then
+        list[#list + 1] = id
+        at[id] = #list
+      end
+      expires[id] = till
+      values[id] = ARGV[a + 3]
+      gone[id] = nil
+      changed = true
+    else
+      remove(id)
+    end
+    a = a + 4
+  elseif what == 'd' then
+    remove(ARGV[a + 1])
+    a = a + 2
+  else
+    for _, id in ipairs(list) do
+      if id then remove(id) end
+    end
+    a = a + 1
+  end
+end
+if not changed then
+  return version
+end
+
+if next(at) == nil then
+  redis.call('DEL', hash)
+  redis.call('ZREM', index, owner)
+  redis.call(ARGV[5], ARGV[4], owner)
+  return 0
+end
+
+-- The clock of this Redis keeps versions growing when its last second was lost
+-- together with the counter; the counter keeps them growing when the clock steps.
+local clock = redis.call('TIME')
+version = math.max(version + 1, (tonumber(redis.call('GET', counter)) or 0) + 1, clock[1] * 1000000 + clock[2])
+redis.call('SET', counter, string.format('%.0f', version))
+
+local latest = 0
+local parts = { '\1', struct.pack('>d', version), call }
+for _, id in ipairs(list) do
+  if id then
+    local till = expires[id]
+    if till > latest then latest = till end
+    parts[#parts + 1] = struct.pack('>dI4', till == never and 0 or till, #id)
+    parts[#parts + 1] = id
+  end
+end
+local set = { 'm', table.concat(parts) }
+for id, value in pairs(values) do
+  set[#set + 1] = 'i' .. id
+  set[#set + 1] = value
+  if #set >= 1000 then
+    redis.call('HSET', hash, unpack(set))
+    set = {}
+  end
+end
+if #set > 0 then
+  redis.call('HSET', hash, unpack(set))
+end
+for id in pairs(gone) do
+  redis.call('HDEL', hash, 'i' .. id)
+end
+
+-- The hash outlives its items by a minute, for nodes whose clocks differ.
+if latest ~= bound then
+  if latest < never then
+    redis.call('PEXPIREAT', hash, string.format('%.0f', latest + 60000))
+    redis.call('ZADD', index, string.format('%.0f', latest), owner)
+  else
+    redis.call('PERSIST', hash)
+    redis.call('ZADD', index, '+inf', owner)
+  end
+end
+redis.call(ARGV[5], ARGV[4], owner)
+return version
