@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,12 +27,13 @@ type segment struct {
 	f         *os.File
 	name      string
 	header    header
-	off       int64 // behind the last byte written
+	seed      uint32 // of its CRCs
+	off       int64  // behind the last byte written
 	crc       uint32
 	allocated int64
 
 	// What a commit made durable.
-	durable    int64
+	durable    int64 // 0 until the header is
 	durableCRC uint32
 	durableSeq uint64
 }
@@ -135,7 +137,7 @@ func (j *Journal) write(b *batch) error {
 		binary.LittleEndian.PutUint32(f, word)
 		binary.LittleEndian.PutUint64(f[frameHead+atSeq:], b.firstSeq+i)
 		binary.LittleEndian.PutUint64(f[frameHead+atArchived:], uint64(b.archived))
-		sealFrame(f)
+		sealFrame(f, s.seed)
 		at += len(f)
 	}
 	if err := j.put(b.buf); err != nil {
@@ -175,21 +177,10 @@ func (j *Journal) put(b []byte) error {
 
 // sync makes durable what was written, and acknowledges it.
 func (j *Journal) sync() error {
-	s := j.seg
-	if err := j.hook(OpSync, 0); err != nil {
+	if err := j.datasync(); err != nil {
 		return err
 	}
-	if !j.o.noSync {
-		if err := datasync(s.f); err != nil {
-			return fmt.Errorf("sync %s: %w", s.name, err)
-		}
-		if s.durable == 0 { // the name of a new file must be durable too
-			if err := j.dirf.Sync(); err != nil {
-				return fmt.Errorf("sync archive folder: %w", err)
-			}
-		}
-	}
-	j.syncs.Add(1)
+	s := j.seg
 	s.durable, s.durableCRC, s.durableSeq = s.off, s.crc, j.nextSeq-1
 	j.seq.Store(s.durableSeq)
 	var probe bool
@@ -242,13 +233,27 @@ func (j *Journal) create() error {
 	if err != nil {
 		return fmt.Errorf("create segment: %w", err)
 	}
-	now := time.Now()
+	now := nowMicros()
 	s := &segment{f: f, name: name, durableSeq: j.nextSeq - 1, header: header{
-		node: j.o.Node, id: NewID(now), number: j.number, firstSeq: j.nextSeq,
-		created: max(now.UnixMicro(), j.lastArchived), notBefore: j.lastArchived, prev: j.prev,
+		node: j.o.Node, number: j.number, firstSeq: j.nextSeq,
+		created: max(now, j.lastArchived), notBefore: j.lastArchived, prev: j.prev,
 	}}
+	_, _ = rand.Read(s.header.id[:]) // crypto/rand.Read never returns an error
+	s.seed = seedOf(s.header.id)
 	j.seg = s
-	return j.put(s.header.encode())
+	if err := j.put(s.header.encode()); err != nil {
+		return err
+	}
+	if err := j.datasync(); err != nil {
+		return err
+	}
+	if !j.o.noSync { // the name of the file must be durable too
+		if err := j.dirf.Sync(); err != nil {
+			return fmt.Errorf("sync archive folder: %w", err)
+		}
+	}
+	s.durable, s.durableCRC = s.off, s.crc
+	return nil
 }
 
 // rotate finishes the segment; the next commit begins another.
@@ -261,13 +266,8 @@ func (j *Journal) rotate() error {
 	if err := s.f.Truncate(s.off); err != nil {
 		return fmt.Errorf("cut %s to its length: %w", s.name, err)
 	}
-	if err := j.hook(OpSync, 0); err != nil {
+	if err := j.datasync(); err != nil {
 		return err
-	}
-	if !j.o.noSync {
-		if err := s.f.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", s.name, err)
-		}
 	}
 	j.prev = link{id: s.header.id, length: s.off, crc: s.crc}
 	j.number++
@@ -354,10 +354,22 @@ func (j *Journal) hook(op Op, bytes int) error {
 	return j.o.Hook(op, bytes)
 }
 
-func datasync(f *os.File) error {
+// datasync makes the bytes of the segment durable, and the length it has.
+func (j *Journal) datasync() error {
+	if err := j.hook(OpSync, 0); err != nil {
+		return err
+	}
+	j.syncs.Add(1)
+	if j.o.noSync {
+		return nil
+	}
 	for {
-		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR { //nolint:errorlint // an errno as it comes
-			return err
+		err := syscall.Fdatasync(int(j.seg.f.Fd()))
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, syscall.EINTR):
+			return fmt.Errorf("sync %s: %w", j.seg.name, err)
 		}
 	}
 }

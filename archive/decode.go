@@ -188,7 +188,7 @@ func frameLen(b []byte) (n int, fence bool) {
 }
 
 // frameValid reports whether the CRC of the whole frame f is right.
-func frameValid(f []byte) bool {
-	c := crc32.Update(0, castagnoli, f[:4])
+func frameValid(f []byte, seed uint32) bool {
+	c := crc32.Update(seed, castagnoli, f[:4])
 	return crc32.Update(c, castagnoli, f[frameHead:]) == binary.LittleEndian.Uint32(f[4:])
 }

@@ -265,8 +265,13 @@ func appendFrame(b []byte, r *Record) []byte {
 	return b
 }
 
+// seedOf returns the CRC32C of a segment's ID, from which the CRC of each frame
+// in it goes on. A sender does not know the ID, so no message can carry bytes
+// that a reader, looking for the next frame behind damage, takes for a record.
+func seedOf(id [16]byte) uint32 { return crc32.Update(0, castagnoli, id[:]) }
+
 // sealFrame computes the CRC of the frame f, head included.
-func sealFrame(f []byte) {
-	c := crc32.Update(0, castagnoli, f[:4])
+func sealFrame(f []byte, seed uint32) {
+	c := crc32.Update(seed, castagnoli, f[:4])
 	binary.LittleEndian.PutUint32(f[4:], crc32.Update(c, castagnoli, f[frameHead:]))
 }

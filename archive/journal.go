@@ -177,7 +177,11 @@ func (j *Journal) add(r *Record, note bool) (*batch, int, error) {
 		return nil, 0, err
 	}
 	if r.ID.IsZero() {
-		r.ID = NewID(time.Now())
+		now := r.Received
+		if now.IsZero() {
+			now = time.Now()
+		}
+		r.ID = NewID(now)
 	}
 	if r.Node == "" {
 		r.Node = j.o.Node

@@ -20,6 +20,9 @@ import (
 // new segment with the next seq.
 func Open(dir string, o Options) (*Journal, error) {
 	o.defaults()
+	if len(o.Node) > maxNode {
+		return nil, fmt.Errorf("%w: the node's name has %d bytes", ErrTooLarge, len(o.Node))
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make archive folder: %w", err)
 	}
@@ -62,7 +65,6 @@ func (j *Journal) recover() error {
 			return err
 		}
 		if t.empty {
-			// Not one frame of it ever reached the disk: the first write was torn.
 			j.event(Event{What: "segment without a record removed", File: name, Bytes: t.size})
 			if err := os.Remove(path); err != nil {
 				return fmt.Errorf("remove empty segment: %w", err)
@@ -131,7 +133,7 @@ type tail struct {
 	size         int64
 	torn         int64 // bytes from end to the last one that is not zero
 	ended        bool
-	empty        bool // not one whole frame
+	empty        bool // no record in it was ever durable
 	damage       *Fault
 }
 
@@ -143,25 +145,28 @@ func readTail(path, name string) (t tail, err error) {
 	}
 	defer w.f.Close()
 	t.size = w.limit
-	h, off, bad, err := w.header()
+	h, ok, bad, err := w.header()
 	if err != nil {
 		return t, err
 	}
-	if bad != "" {
-		at, ok, err := w.resync(0, 1, false)
+	if !ok {
+		// The header is made durable before the first record is written.
+		zeros, at, err := w.zerosFrom(headerBlock)
 		if err != nil {
 			return t, err
 		}
-		if !ok {
-			t.empty = true
-			return t, nil
+		if t.empty = zeros; !zeros {
+			return t, &Fault{File: name, Reason: fmt.Sprintf("%s, but something is written at byte %d", bad, at)}
 		}
-		return t, &Fault{File: name, Offset: 0, Reason: fmt.Sprintf("%s, but records follow at %d", bad, at)}
+		return t, nil
 	}
 	if segmentName(h.number) != name {
 		return t, &Fault{File: name, Reason: fmt.Sprintf("its header says that it is segment %d", h.number)}
 	}
-	t.header, t.end = h, off
+	if bad != "" {
+		t.damage = &Fault{File: name, Reason: bad}
+	}
+	t.header, t.end = h, headerBlock
 	t.lastSeq, t.lastArchived = h.firstSeq-1, h.notBefore
 	for !t.ended {
 		f, bad, err := w.frame(t.end)
@@ -190,6 +195,7 @@ func readTail(path, name string) (t tail, err error) {
 		t.lastSeq = max(t.lastSeq, seqOf(f))
 		t.lastArchived = max(t.lastArchived, archivedOf(f))
 	}
+	t.empty = t.records == 0 && t.damage == nil && !t.ended
 	t.crc, err = w.sum(t.end)
 	return t, err
 }
@@ -221,29 +227,44 @@ func (t *tail) behind(w *window, bad string) (more bool, err error) {
 	return ok, err
 }
 
-// header reads the magic and the header frame; off is where records begin.
-func (w *window) header() (h header, off int64, bad string, err error) {
-	b, err := w.peek(0, len(magic))
-	if err != nil {
-		return h, 0, "", err
-	}
-	if string(b) != magic {
-		return h, 0, "not a segment of this version", nil
-	}
-	f, bad, err := w.frame(int64(len(magic)))
-	if err != nil {
-		return h, 0, "", err
-	}
-	if f == nil {
-		if bad == "" {
-			bad = "no segment header"
+// header reads the header block and sets the seed of the window. ok says that
+// h can be used; bad what is wrong with the block, or with one copy of it.
+func (w *window) header() (h header, ok bool, bad string, err error) {
+	for at := int64(headerCopy); at >= 0; at -= headerCopy {
+		b, err := w.peek(at, headerCopy)
+		if err != nil {
+			return h, ok, bad, err
 		}
-		return h, 0, bad, nil
+		var one header
+		if reason := one.fromCopy(b); reason != "" {
+			bad = reason
+		} else {
+			h, ok = one, true
+		}
 	}
-	if err := h.decode(f[frameHead:]); err != nil {
-		return h, 0, err.Error(), nil
+	w.seed = seedOf(h.id)
+	return h, ok, bad, nil
+}
+
+func (h *header) fromCopy(b []byte) (bad string) {
+	if len(b) < headerCopy {
+		return "segment header cut off"
 	}
-	return h, int64(len(magic) + len(f)), "", nil
+	if string(b[:len(magic)]) != magic {
+		return "not a segment of this version"
+	}
+	b = b[len(magic):]
+	n, _ := frameLen(b)
+	if n < 0 || frameHead+n > len(b) || !frameValid(b[:frameHead+n], 0) {
+		return "segment header damaged"
+	}
+	if !allZero(b[frameHead+n:]) {
+		return "no zeros behind the segment header"
+	}
+	if err := h.decode(b[frameHead : frameHead+n]); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // sum returns the CRC32C of the first n bytes.

@@ -24,14 +24,14 @@ type Reader struct {
 	records  uint64 // read in this segment
 	limited  bool   // a successor told where this segment ends
 	seq      uint64 // expected next; 0 when not known
+	min      uint64 // no later record has a lower one
 	archived int64
 	faults   []*Fault
 	torn     *Fault // how the last segment ends, if not cleanly
 
-	// finished is called, by Verify, with each segment that was read to its end.
-	finished func(w *window, h header, known bool, length int64, limited bool)
-	lastEnd  end
-	ended    bool
+	lastEnd end
+	last    link // the segment that was read before this one
+	check   bool // compare the CRCs of whole segments, as Verify does
 }
 
 // NewReader returns a Reader at the first record.
@@ -110,6 +110,7 @@ func (r *Reader) next() ([]byte, Pos, error) {
 		r.off += int64(len(f))
 		r.records++
 		r.seq = seqOf(f) + 1
+		r.min = max(r.min, r.seq)
 		r.archived = archivedOf(f)
 		return f, pos, nil
 	}
@@ -175,58 +176,54 @@ func (r *Reader) open() error {
 	if err != nil {
 		return err
 	}
-	h, off, bad, err := w.header()
+	h, ok, bad, err := w.header()
 	if err != nil {
 		_ = w.f.Close()
 		return err
 	}
-	if bad != "" {
-		at, ok, err := w.resync(0, 1, false)
-		if err != nil || !ok && last {
-			// Perhaps just being made, or torn at its first write: it has no record.
+	if !ok && last {
+		zeros, _, err := w.zerosFrom(headerBlock)
+		if err != nil || zeros { // just being made, or torn while it was: it has no record
 			_ = w.f.Close()
-			if err == nil && w.limit > 0 {
-				r.torn = &Fault{File: w.name, Reason: bad}
+			if err != nil {
+				return err
 			}
-			return errors.Join(err, eofUnless(err))
+			r.torn = &Fault{File: w.name, Reason: bad}
+			return io.EOF
 		}
-		if !ok {
-			at = w.limit
-		}
-		off = at
 	}
-	before, prev, known := r.number, r.header.id, r.known
-	r.number, r.w, r.off, r.header, r.known = n, w, off, h, bad == ""
-	r.records, r.limited, r.ended, r.torn = 0, false, false, nil
+	before, prev := r.number, r.last
+	r.number, r.w, r.off, r.header, r.known = n, w, headerBlock, h, ok
+	r.records, r.limited, r.torn = 0, false, nil
 	if n != before+1 && r.seq != 0 {
 		r.fault(0, 0, "segment %s is missing before it", segmentName(before+1))
 	}
 	if bad != "" {
-		r.fault(0, 0, "%s", bad)
-	} else {
-		if h.number != n {
-			r.fault(0, 0, "its header says that it is segment %d", h.number)
-		}
-		if known && h.prev.id != prev {
-			r.fault(0, 0, "does not follow segment %s", segmentName(before))
-		}
-		if r.seq != 0 && h.firstSeq != r.seq {
-			r.fault(0, r.seq, "segment begins with record %d", h.firstSeq)
-		}
-		if h.notBefore < r.archived {
-			r.fault(0, 0, "segment begins before the end of the one before it")
-		}
-		r.seq, r.archived = h.firstSeq, h.notBefore
+		r.fault(0, r.seq, "%s", bad)
 	}
-	_, err = r.limit()
-	return err
-}
-
-func eofUnless(err error) error {
-	if err != nil {
+	if !ok {
+		// Without the ID nothing in it can be told from what only looks like it.
+		r.off, r.seq = w.limit, 0
+		r.leave()
 		return nil
 	}
-	return io.EOF
+	switch {
+	case h.number != n:
+		r.fault(0, 0, "its header says that it is segment %d", h.number)
+	case n == before+1 && prev.id != [16]byte{} && prev.id != h.prev.id:
+		r.fault(0, 0, "does not follow segment %s", segmentName(before))
+	case r.check && n == before+1 && prev.id != [16]byte{} && prev != h.prev:
+		r.fault(0, 0, "segment %s is not as it was when this one began", segmentName(before))
+	}
+	if r.seq != 0 && h.firstSeq != r.seq {
+		r.fault(0, r.seq, "segment begins with record %d", h.firstSeq)
+	}
+	if h.notBefore < r.archived {
+		r.fault(0, 0, "segment begins before the end of the one before it")
+	}
+	r.seq, r.min, r.archived = h.firstSeq, h.firstSeq, h.notBefore
+	_, err = r.limit()
+	return err
 }
 
 // limit asks the next segment where this one ends, and reports whether there
@@ -244,23 +241,22 @@ func (r *Reader) limit() (bool, error) {
 		return false, err
 	}
 	defer w.f.Close()
-	h, _, bad, err := w.header()
-	if err != nil || bad != "" && last {
+	h, ok, _, err := w.header()
+	if err != nil || !ok && last {
 		return false, err
 	}
 	r.w.forget()
 	if err := r.w.toEnd(); err != nil {
 		return false, err
 	}
-	if bad == "" && r.known && n == r.number+1 && h.prev.id == r.header.id {
-		if size := r.w.limit; size < h.prev.length {
-			r.w.limit = size
-		} else {
-			r.w.limit = h.prev.length
+	if ok && r.known && n == r.number+1 && h.prev.id == r.header.id {
+		if r.check && r.w.limit > h.prev.length {
+			r.fault(h.prev.length, 0, "%d bytes behind the end of the segment", r.w.limit-h.prev.length)
 		}
+		r.w.limit = min(r.w.limit, h.prev.length)
 		if r.off > h.prev.length {
 			r.fault(h.prev.length, 0, "records behind this place were not durable and are void")
-			r.seq = h.firstSeq
+			r.seq, r.min = h.firstSeq, h.firstSeq
 		}
 		if !r.limited && r.w.limit < h.prev.length {
 			r.fault(r.w.limit, 0, "segment is cut: %d bytes of %d", r.w.limit, h.prev.length)
@@ -283,8 +279,10 @@ func (r *Reader) end(f []byte) {
 		r.fault(at, 0, "end of segment says that it stands at byte %d", r.lastEnd.offset)
 	case r.known && r.lastEnd.records != r.records:
 		r.fault(at, 0, "segment has %d records, its end says %d", r.records, r.lastEnd.records)
-	default:
-		r.ended = true
+	case r.check:
+		if sum, err := r.w.sum(at); err != nil || sum != r.lastEnd.crc {
+			r.fault(at, 0, "segment is not as it was when it was finished")
+		}
 	}
 	if r.off < r.w.limit {
 		r.fault(r.off, 0, "%d bytes behind the end of the segment", r.w.limit-r.off)
@@ -294,8 +292,15 @@ func (r *Reader) end(f []byte) {
 
 // leave closes the segment after its last record.
 func (r *Reader) leave() {
-	if r.finished != nil {
-		r.finished(r.w, r.header, r.known, r.off, r.limited)
+	r.last = link{}
+	if r.known {
+		r.last = link{id: r.header.id, length: r.off}
+	}
+	if r.check && r.known {
+		var err error
+		if r.last.crc, err = r.w.sum(r.off); err != nil {
+			r.fault(r.off, 0, "%v", err)
+		}
 	}
 	_ = r.w.f.Close()
 	r.w = nil
@@ -335,9 +340,9 @@ func (r *Reader) gap(bad string) error {
 	if !r.limited {
 		if zeros {
 			r.torn = nil
-			return r.closedOff()
+			return io.EOF
 		}
-		_, fenced, err := r.w.resync(r.off, r.seq, true)
+		_, fenced, err := r.w.resync(r.off, r.min, true)
 		if err != nil {
 			return err
 		}
@@ -353,22 +358,21 @@ func (r *Reader) gap(bad string) error {
 		bad = fmt.Sprintf("zeros within the record, up to byte %d", first)
 	}
 	r.fault(r.off, r.seq, "%s", bad)
-	at, ok, err := r.w.resync(r.off, r.seq, false)
+	at, ok, err := r.w.resync(r.off, r.min, false)
 	switch {
 	case err != nil:
 		return err
 	case ok:
 		r.off = at
 		r.seq = 0 // how many records are lost in between shows by the next
-	case r.limited || r.closed():
+	default:
 		r.off = r.w.limit
-		r.leave()
+		if r.limited || r.closed() {
+			r.leave()
+		}
 	}
 	return nil
 }
-
-// closedOff handles a segment whose record ends in zeros or with the file.
-func (r *Reader) closedOff() error { return io.EOF }
 
 // closed reports whether the file was finished: then it ends with an end
 // frame, and a bad frame is no torn write. One flipped bit hits the mark at
@@ -451,13 +455,13 @@ func readerFrom(dir string, since int64) (*Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, _, bad, err := w.header()
+		h, ok, _, err := w.header()
 		_ = w.f.Close()
 		if err != nil {
 			return nil, err
 		}
 		r.number = numbers[i] - 1
-		if bad == "" && h.notBefore < since {
+		if ok && h.notBefore < since {
 			break
 		}
 	}

@@ -17,6 +17,13 @@ const magic = "RCARCH\x01\x00"
 // endMagic are the last bytes of a segment that was finished.
 const endMagic = "rcarcEND"
 
+// The header block: two copies of the header.
+const (
+	headerCopy  = 512
+	headerBlock = 2 * headerCopy
+	maxNode     = 255 // bytes of the node's name, so that a copy has room
+)
+
 const endFrame = frameHead + structHead + 16 + 8 + 8 + 4 + len(endMagic)
 
 // The tags of a segment header's fields.
@@ -35,7 +42,7 @@ const (
 // header is the first frame of a segment.
 type header struct {
 	node      string
-	id        ID
+	id        [16]byte // random, never shown to a sender
 	number    uint64
 	firstSeq  uint64
 	created   int64 // µs
@@ -46,14 +53,15 @@ type header struct {
 // link identifies a finished segment: what is in it up to length can no
 // longer change without its successor telling.
 type link struct {
-	id     ID
+	id     [16]byte
 	length int64
 	crc    uint32 // CRC32C of the first length bytes
 }
 
-// encode returns the magic and the header's frame.
+// encode returns the header block: twice the magic, the header's frame and
+// zeros, so that one damaged place does not take the segment's records along.
 func (h *header) encode() []byte {
-	b := append(make([]byte, 0, 256), magic...)
+	b := append(make([]byte, 0, headerBlock), magic...)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = append(b, recordVersion, typeHeader, 0, 0, 0, 0, 0, 0)
 	b = appendText(b, headNode, h.node)
@@ -64,7 +72,7 @@ func (h *header) encode() []byte {
 	if h.notBefore != 0 {
 		b = binary.LittleEndian.AppendUint64(append(b, headNotBefore, 8), uint64(h.notBefore))
 	}
-	if !h.prev.id.IsZero() {
+	if h.prev.id != [16]byte{} {
 		b = append(append(b, headPrevID, 16), h.prev.id[:]...)
 		b = appendNumber(b, headPrevLength, uint64(h.prev.length))
 		b = binary.LittleEndian.AppendUint32(append(b, headPrevCRC, 4), h.prev.crc)
@@ -72,8 +80,9 @@ func (h *header) encode() []byte {
 	f := b[len(magic):]
 	binary.LittleEndian.PutUint32(f[frameHead+atEnvelope:], uint32(len(f)-frameHead-structHead))
 	binary.LittleEndian.PutUint32(f, uint32(len(f)-frameHead)|flagFence)
-	sealFrame(f)
-	return b
+	sealFrame(f, 0)
+	b = append(b, make([]byte, headerCopy-len(b))...)
+	return append(b, b...)
 }
 
 // decode reads the payload of a header frame.
@@ -101,7 +110,7 @@ func (h *header) decode(b []byte) error {
 			if tag == headPrevID {
 				to = &h.prev.id
 			}
-			if err := fixed16(v, (*[16]byte)(to)); err != nil {
+			if err := fixed16(v, to); err != nil {
 				return err
 			}
 		case headCreated, headNotBefore:
@@ -134,7 +143,7 @@ func (h *header) decode(b []byte) error {
 			h.prev.crc = binary.LittleEndian.Uint32(v)
 		}
 	}
-	if h.id.IsZero() || h.number == 0 || h.firstSeq == 0 || (h.number == 1) != h.prev.id.IsZero() {
+	if h.id == [16]byte{} || h.number == 0 || h.firstSeq == 0 || (h.number == 1) != (h.prev.id == [16]byte{}) {
 		return formatError("segment header lacks a field")
 	}
 	return nil
@@ -142,7 +151,7 @@ func (h *header) decode(b []byte) error {
 
 // end is the last frame of a segment that was finished.
 type end struct {
-	id      ID
+	id      [16]byte
 	records uint64
 	offset  int64  // of this frame in the file
 	crc     uint32 // CRC32C of the file up to offset
@@ -158,7 +167,7 @@ func (e *end) encode() []byte {
 	b = append(b, endMagic...)
 	binary.LittleEndian.PutUint32(b[frameHead+atEnvelope:], uint32(endFrame-frameHead-structHead))
 	binary.LittleEndian.PutUint32(b, uint32(endFrame-frameHead)|flagFence)
-	sealFrame(b)
+	sealFrame(b, seedOf(e.id))
 	return b
 }
 

@@ -16,7 +16,8 @@ const windowBytes = 256 << 10
 type window struct {
 	f     *os.File
 	name  string
-	limit int64 // nothing at or behind this offset is read
+	seed  uint32 // of the segment's CRCs
+	limit int64  // nothing at or behind this offset is read
 	base  int64
 	buf   []byte
 	store []byte
@@ -93,7 +94,7 @@ func (w *window) frame(off int64) (f []byte, bad string, err error) {
 		return nil, "", err
 	case len(b) < frameHead+n:
 		return nil, "frame cut off", nil
-	case !frameValid(b):
+	case !frameValid(b, w.seed):
 		return nil, "wrong CRC", nil
 	}
 	return b, "", nil
@@ -178,5 +179,5 @@ func plausible(p []byte, n int, seq, span uint64) bool {
 		return false
 	}
 	s := binary.LittleEndian.Uint64(p[atSeq:])
-	return int(binary.LittleEndian.Uint32(p[atEnvelope:])) <= n-recordHead && s >= seq && s-seq <= span
+	return int(binary.LittleEndian.Uint32(p[atEnvelope:])) <= n-recordHead && s >= seq && s-seq <= span+1
 }
