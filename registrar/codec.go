@@ -67,7 +67,7 @@ func (rec *record) encode(dst []byte, flow transport.Flow, path []string) []byte
 	dst = binary.AppendUvarint(dst, uint64(rec.cseq))
 	dst = binary.AppendUvarint(dst, uint64(rec.regID))
 	dst = binary.AppendUvarint(dst, uint64(rec.registered))
-	dst = binary.AppendUvarint(dst, uint64(rec.updated-rec.registered))
+	dst = binary.AppendUvarint(dst, uint64(max(rec.updated-rec.registered, 0)))
 	dst = appendString(dst, rec.contact)
 	dst = appendParams(dst, sip.Params(rec.params))
 	dst = appendString(dst, rec.callID)
