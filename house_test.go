@@ -195,8 +195,7 @@ func mutexes(f *ast.File) []string {
 		return ok && pkg.Name == "sync" && (sel.Sel.Name == "Mutex" || sel.Sel.Name == "RWMutex")
 	}
 	var names []string
-	var fields func(prefix string, e ast.Expr)
-	fields = func(prefix string, e ast.Expr) {
+	fields := func(prefix string, e ast.Expr) {
 		ast.Inspect(e, func(n ast.Node) bool {
 			field, ok := n.(*ast.Field)
 			if !ok {

@@ -163,10 +163,7 @@ func unpage(text string) []string {
 	text = strings.TrimPrefix(text, "\ufeff")
 	var out []string
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \r\n")
-		if strings.HasPrefix(line, "\f") {
-			line = line[1:]
-		}
+		line = strings.TrimPrefix(strings.TrimRight(line, " \r\n"), "\f")
 		if rePageFoot.MatchString(line) || rePageHead.MatchString(line) {
 			continue
 		}
