@@ -1,0 +1,88 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Summary counts what is in an archive.
+type Summary struct {
+	Records  uint64    `json:"records"`
+	Messages uint64    `json:"messages"` // received
+	Bytes    int64     `json:"bytes"`    // of the records, without free room in the files
+	First    time.Time `json:"first,omitzero"`
+	Last     time.Time `json:"last,omitzero"` // archived
+	LastSeq  uint64    `json:"last_seq"`
+	Segments int       `json:"segments"`
+	// DiskBytes is what the files take on the disk.
+	DiskBytes int64 `json:"disk_bytes"`
+	// Outcomes counts outcome records by disposition.
+	Outcomes map[string]uint64 `json:"outcomes"`
+	// Open counts messages without an outcome.
+	Open uint64 `json:"without_outcome"`
+	// Faults counts the places that could not be read; Verify names them.
+	Faults int `json:"faults"`
+}
+
+// Stats reads the whole archive in dir and counts. It needs no server.
+// Memory: 32 bytes for each message that has no outcome yet.
+func Stats(dir string) (*Summary, error) {
+	numbers, _, err := listSegments(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := NewReader(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	s := &Summary{Segments: len(numbers), Outcomes: make(map[string]uint64)}
+	for _, n := range numbers {
+		if fi, err := os.Stat(segmentPath(dir, n)); err == nil {
+			s.DiskBytes += fi.Size()
+		}
+	}
+	var dispositions [256]uint64
+	open := make(map[ID]struct{})
+	for {
+		f, pos, err := r.next()
+		var fault *Fault
+		switch {
+		case errors.Is(err, io.EOF):
+			s.Open = uint64(len(open))
+			for d, n := range dispositions {
+				if n > 0 {
+					s.Outcomes[Disposition(d).String()] = n
+				}
+			}
+			return s, nil
+		case errors.As(err, &fault):
+			s.Faults++
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("count archive: %w", err)
+		}
+		s.Records++
+		s.Bytes += int64(pos.Bytes)
+		s.Last, s.LastSeq = fromMicros(uint64(archivedOf(f))), seqOf(f)
+		if s.First.IsZero() {
+			s.First = s.Last
+		}
+		switch Type(f[frameHead+atType]) {
+		case TypeMessage:
+			s.Messages++
+			open[ID(f[frameHead+atID:frameHead+atID+16])] = struct{}{}
+		case TypeOutcome:
+			var o Record
+			if err := o.UnmarshalBinary(f[frameHead:]); err != nil {
+				s.Faults++
+				continue
+			}
+			dispositions[o.Disposition]++
+			delete(open, o.Cites)
+		}
+	}
+}
