@@ -1,0 +1,92 @@
+package registrar_test
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"rollcall/registrar"
+	"rollcall/sip"
+)
+
+// BenchmarkRefresh is the REGISTER of a device that was here before, without
+// parsing the message.
+func BenchmarkRefresh(b *testing.B) {
+	for name, contact := range map[string]string{
+		"plain":    "Contact: <sip:alice@192.0.2.10:5062;ob>",
+		"instance": "Contact: <sip:alice@192.0.2.10:5062;ob>;expires=600" + one,
+	} {
+		for _, f := range []string{"udp", "tcp"} {
+			b.Run(name+"/"+f, func(b *testing.B) {
+				r := registrar.New(open(b, b.TempDir()), options())
+				flow := udp
+				if f == "tcp" {
+					flow = tcp(1)
+				}
+				const users = 1000
+				who := make([]sip.AOR, users)
+				raw := make([][]byte, users)
+				for i := range who {
+					user := fmt.Sprintf("sip:user%d@example.com", i)
+					who[i] = aor(b, user)
+					m, _ := message(b, "call"+user, 1000000000, "To: <"+user+">", "User-Agent: PJSUA v2.16 Linux-6.1.0/x86_64/glibc-2.36", contact)
+					raw[i] = []byte(m.Raw())
+				}
+				at := bytes.Index(raw[0], []byte("CSeq: ")) + 6
+				var m sip.Message
+				var dst []byte
+				b.ReportAllocs()
+				seq := int64(1000000000)
+				for i := 0; b.Loop(); i++ {
+					u := i % users
+					if u == 0 {
+						seq++
+					}
+					cs := bytes.Index(raw[u][at-20:], []byte("CSeq: ")) + at - 20 + 6
+					strconv.AppendInt(raw[u][cs:cs:cs+10], seq, 10)
+					if err := m.Parse(raw[u]); err != nil {
+						b.Fatal(err)
+					}
+					if fault := m.Check(); fault != nil {
+						b.Fatal(fault)
+					}
+					var err error
+					dst, _, err = r.Register(b.Context(), &m, who[u], flow, time.Now(), dst[:0])
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkParse is what BenchmarkRefresh spends besides Register.
+func BenchmarkParse(b *testing.B) {
+	m, _ := message(b, "callsip:user1@example.com", 1000000000, "User-Agent: PJSUA v2.16 Linux-6.1.0/x86_64/glibc-2.36", "Contact: <sip:alice@192.0.2.10:5062;ob>")
+	raw := []byte(m.Raw())
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Parse(raw); err != nil {
+			b.Fatal(err)
+		}
+		if fault := m.Check(); fault != nil {
+			b.Fatal(fault)
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	r := registrar.New(open(b, b.TempDir()), options())
+	p := newPhone(b, r)
+	p.ok("Contact: <sip:alice@192.0.2.10:5062;ob>" + one)
+	alice := aor(b, "sip:alice@example.com")
+	b.ReportAllocs()
+	for b.Loop() {
+		if all, err := r.Lookup(b.Context(), alice); err != nil || len(all) != 1 {
+			b.Fatal(all, err)
+		}
+	}
+}
