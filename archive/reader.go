@@ -250,9 +250,6 @@ func (r *Reader) limit() (bool, error) {
 		return false, err
 	}
 	if ok && r.known && n == r.number+1 && h.prev.id == r.header.id {
-		if r.check && r.w.limit > h.prev.length {
-			r.fault(h.prev.length, 0, "%d bytes behind the end of the segment", r.w.limit-h.prev.length)
-		}
 		r.w.limit = min(r.w.limit, h.prev.length)
 		if r.off > h.prev.length {
 			r.fault(h.prev.length, 0, "records behind this place were not durable and are void")
@@ -284,9 +281,6 @@ func (r *Reader) end(f []byte) {
 			r.fault(at, 0, "segment is not as it was when it was finished")
 		}
 	}
-	if r.off < r.w.limit {
-		r.fault(r.off, 0, "%d bytes behind the end of the segment", r.w.limit-r.off)
-	}
 	r.leave()
 }
 
@@ -297,13 +291,29 @@ func (r *Reader) leave() {
 		r.last = link{id: r.header.id, length: r.off}
 	}
 	if r.check && r.known {
-		var err error
-		if r.last.crc, err = r.w.sum(r.off); err != nil {
-			r.fault(r.off, 0, "%v", err)
-		}
+		r.checkSegment()
 	}
 	_ = r.w.f.Close()
 	r.w = nil
+}
+
+// checkSegment computes the CRC of the segment, and looks behind its end,
+// where a journal that was stopped may have left free room, but only zeros.
+func (r *Reader) checkSegment() {
+	var err error
+	if r.last.crc, err = r.w.sum(r.off); err == nil {
+		err = r.w.toEnd()
+	}
+	r.w.forget()
+	zeros, at := true, int64(0)
+	if err == nil {
+		zeros, at, err = r.w.zerosFrom(r.off)
+	}
+	if err != nil {
+		r.fault(r.off, 0, "%v", err)
+	} else if !zeros {
+		r.fault(at, 0, "bytes behind the end of the segment, which is at %d", r.off)
+	}
 }
 
 // gap is called where no whole frame stands. It decides whether the segment
