@@ -36,6 +36,7 @@ type exchange struct {
 	number   uint32 // of the MESSAGE body
 	attempts uint8
 	kind     kind
+	signed   bool // the request carries credentials
 	buf      []byte // the request as sent
 	due      int64  // when the operation began, or should have
 	sent     int64  // when this request was first sent
@@ -274,6 +275,7 @@ func (e *engine) request(slot int32, x *exchange) {
 	x.attempts++
 	u := &e.users[x.user]
 	u.cseq++
+	x.signed = false
 	if x.kind == kindMessage {
 		x.buf = e.message(x.buf[:0], slot, x, u)
 	} else {
@@ -363,9 +365,9 @@ func (e *engine) challenged(x *exchange, status int, msg []byte) bool {
 	if !ok || x.attempts >= maxAttempts {
 		return false
 	}
-	if c.nonce != "" {
-		// Credentials were sent. A second try is for a nonce that is no
-		// longer good, not for a password that never was.
+	if x.signed {
+		// A second try is for a nonce that is no longer good, not for a
+		// password that never was.
 		if !ch.stale && (c.nonce == string(ch.nonce) || c.nc <= 1) {
 			return false
 		}

@@ -87,6 +87,7 @@ func (e *engine) registration(b []byte, slot int32, x *exchange, u *user) []byte
 	}
 	if u.register.nonce != "" {
 		b = append(b, "\r\nAuthorization: "...)
+		x.signed = true
 		b = e.digest.appendCredentials(b, &u.register, u.name, "REGISTER", p.registerURI)
 	}
 	return append(b, "\r\nContent-Length: 0\r\n\r\n"...)
@@ -112,9 +113,11 @@ func (e *engine) message(b []byte, slot int32, x *exchange, u *user) []byte {
 	b = append(b, " MESSAGE"...)
 	if e.uas && u.register.nonce != "" {
 		b = append(b, "\r\nAuthorization: "...)
+		x.signed = true
 		b = e.digest.appendCredentials(b, &u.register, u.name, "MESSAGE", b[uri:uriEnd])
 	} else if u.relay.nonce != "" {
 		b = append(b, "\r\nProxy-Authorization: "...)
+		x.signed = true
 		b = e.digest.appendCredentials(b, &u.relay, u.name, "MESSAGE", b[uri:uriEnd])
 	}
 	b = append(b, p.body...)
