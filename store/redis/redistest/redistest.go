@@ -22,6 +22,7 @@ type Server struct {
 	addr string
 	args []string
 	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
 }
 
 // Start starts a redis-server that writes each change to its disk before it
@@ -78,17 +79,27 @@ func (s *Server) start() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if answer, err := s.do("PING"); err == nil && answer == "+PONG" {
+	cmd, done := s.cmd, make(chan struct{})
+	s.done = done
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // however it ended, it is gone
+	}()
+	timeout := time.After(10 * time.Second)
+	for {
+		select {
+		case <-done:
+			return fmt.Errorf("redis-server ended: %s", out.String())
+		case <-timeout:
+			s.end()
+			return fmt.Errorf("no answer at %s: %s", s.addr, out.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		// One that wants a password is up as well.
+		if answer, err := s.do("PING"); err == nil && (answer == "+PONG" || strings.HasPrefix(answer, "-NOAUTH")) {
 			return nil
 		}
-		if err := s.cmd.Process.Signal(syscall.Signal(0)); err != nil {
-			break
-		}
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-	return fmt.Errorf("no answer at %s: %s", s.addr, out.String())
 }
 
 // do sends one inline command and returns the first line of the answer.
@@ -142,7 +153,7 @@ func (s *Server) send(sig syscall.Signal) {
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
 	s.send(sig)
-	_ = s.cmd.Wait() // it was told to end; how it ended is its own
+	<-s.done
 	s.cmd = nil
 }
 
@@ -160,8 +171,8 @@ func (s *Server) Restart() {
 
 func (s *Server) end() {
 	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
+		_ = s.cmd.Process.Kill() // it may have ended by itself
+		<-s.done
 		s.cmd = nil
 	}
 }
