@@ -36,7 +36,7 @@ type exchange struct {
 	number   uint32 // of the MESSAGE body
 	attempts uint8
 	kind     kind
-	signed   bool // the request carries credentials
+	signed   bool   // the request carries credentials
 	buf      []byte // the request as sent
 	due      int64  // when the operation began, or should have
 	sent     int64  // when this request was first sent

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/textproto"
 	"strconv"
@@ -46,7 +47,6 @@ type responder struct {
 	seen     map[string]int          // requests by branch
 	requests int
 	messages int
-	relays   int
 	faults   []string
 }
 
@@ -59,15 +59,7 @@ func newResponder(t *testing.T, set func(*responder)) *responder {
 	if set != nil {
 		set(r)
 	}
-	var err error
-	if r.udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
-		t.Fatal(err)
-	}
-	_ = r.udp.SetReadBuffer(4 << 20)
-	r.addr = r.udp.LocalAddr().String()
-	if r.tcp, err = net.Listen("tcp", r.addr); err != nil {
-		t.Fatal(err)
-	}
+	r.listen()
 	var wg sync.WaitGroup
 	wg.Go(r.serveUDP)
 	wg.Go(func() { r.serveTCP(&wg) })
@@ -80,6 +72,38 @@ func newResponder(t *testing.T, set func(*responder)) *responder {
 		}
 	})
 	return r
+}
+
+// listen opens UDP and TCP on one port.
+func (r *responder) listen() {
+	for range 50 {
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		_ = udp.SetReadBuffer(4 << 20)
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			r.udp, r.tcp, r.addr = udp, tcp, udp.LocalAddr().String()
+			return
+		}
+		udp.Close()
+	}
+	r.t.Fatal("no port is free for both UDP and TCP")
+}
+
+// taken is the number of requests so far.
+func (r *responder) taken() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests
+}
+
+// bound is the users that are registered, with their contacts.
+func (r *responder) bound() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.bindings)
 }
 
 func (r *responder) serveUDP() {
@@ -229,7 +253,6 @@ func (r *responder) relay(uri string, h textproto.MIMEHeader, body []byte) {
 		send([]byte(fmt.Sprintf("MESSAGE sip:x@%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK%s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
 			addr, branch, h.Get("Via"), h.Get("From"), h.Get("To"), h.Get("Call-ID"), h.Get("CSeq"), len(body), body)))
 	}
-	r.relays++
 	branch := fmt.Sprintf("relay%d", r.messages)
 	out(branch)
 	if r.repeat > 0 && r.messages%r.repeat == 0 {
