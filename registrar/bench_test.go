@@ -3,6 +3,7 @@ package registrar_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -88,5 +89,37 @@ func BenchmarkLookup(b *testing.B) {
 		if all, err := r.Lookup(b.Context(), alice); err != nil || len(all) != 1 {
 			b.Fatal(all, err)
 		}
+	}
+}
+
+// BenchmarkMemory is what a registered user takes in memory: its binding, its
+// name, and the store's share.
+func BenchmarkMemory(b *testing.B) {
+	for _, flow := range []string{"udp", "tcp"} {
+		b.Run(flow, func(b *testing.B) {
+			for b.Loop() {
+				const users = 20000
+				var before, after runtime.MemStats
+				r := registrar.New(open(b, b.TempDir()), options())
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				for i := range users {
+					user := fmt.Sprintf("sip:user%d@example.com", i)
+					m, _ := message(b, "843817637684230@998sdasdh09"+user, 1, "To: <"+user+">", "User-Agent: PJSUA v2.16 Linux-6.1.0/x86_64/glibc-2.36",
+						"Contact: <"+user+":5062;ob>;expires=600"+one)
+					f := udp
+					if flow == "tcp" {
+						f = tcp(uint64(i))
+					}
+					if _, _, err := r.Register(b.Context(), m, aor(b, user).Clone(), f, time.Now(), nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/users, "B/user")
+				runtime.KeepAlive(r)
+			}
+		})
 	}
 }

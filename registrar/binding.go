@@ -74,7 +74,7 @@ func (b *Binding) Tied() bool { return tied(b.Flow, b.Direct, len(b.Path) > 0) }
 func tied(f transport.Flow, direct, path bool) bool { return f.Proto.Stream() && direct && !path }
 
 // TakesMethod reports whether the device takes requests of the method: true when
-// it registered no methods feature tag (RFC 3840 §9, §10).
+// it registered no methods feature tag (RFC 3840 §10.14).
 func (b *Binding) TakesMethod(method string) bool {
 	v, found := b.Params.Get("methods")
 	if !found {

@@ -25,7 +25,8 @@ const statusFirstHop = 439
 // that the sender authenticated as, which came over flow. It appends the header
 // lines of the 200 to dst (Contact, Path, Date; for sip.Reply.Lines) and returns
 // what was changed. m is not kept and may share memory with a buffer that is used
-// again; aor is kept.
+// again; aor is kept. now is the time of day; what has expired by it, or by the
+// clock of the store, is not there any more.
 //
 // An error that is a *sip.Error is the answer. Any other is of the store, wrapped
 // (store.ErrUnavailable). With an error nothing was changed, as far as the store
@@ -76,7 +77,7 @@ func checkTo(o *Options, m *sip.Message, aor sip.AOR) *sip.Error {
 	}
 	// A Request-URI that names the server by its address stands for all domains.
 	domain, host := aor.Domain(), m.URI().Host
-	if !o.serves(domain) || !strings.EqualFold(host, domain) && o.serves(host) {
+	if !o.serves(domain) || o.serves(host) && !strings.EqualFold(host, strings.Trim(domain, "[]")) {
 		return sip.NewError(sip.StatusNotFound, "")
 	}
 	return nil

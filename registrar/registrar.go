@@ -25,7 +25,7 @@ type Options struct {
 	Min     time.Duration // less is answered 423, but for zero; one minute
 	Max     time.Duration // more is shortened; two hours
 
-	MaxContacts int // bindings of one address of record; 10
+	MaxContacts int // bindings of one address of record; 32
 
 	// Domains are the domains whose addresses of record are kept here. Empty means
 	// that the caller has checked them.
@@ -97,7 +97,7 @@ func (r *Registrar) Reload(o Options) {
 		o.Max = 2 * time.Hour
 	}
 	if o.MaxContacts <= 0 {
-		o.MaxContacts = 10
+		o.MaxContacts = 32
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -107,6 +107,9 @@ func (r *Registrar) Reload(o Options) {
 		o.Alive = func(f transport.Flow) bool { return f.Boot == boot }
 	}
 	o.Domains = slices.Clone(o.Domains)
+	for i, d := range o.Domains {
+		o.Domains[i] = strings.Trim(d, "[]") // an IPv6 address, as sip.URI has it
+	}
 	r.options.Store(&o)
 }
 
@@ -122,7 +125,8 @@ func (r *Registrar) Extensions() []string {
 // Observe makes f be called after each change, also those of FlowClosed, Clear
 // and Sweep, but not when a binding expires. It runs in the goroutine that made
 // the change, before the REGISTER is answered, and must not block. It must not
-// change the Change.
+// change the Change. Changes of one address of record that happen at the same
+// time may be told in another order than they were stored.
 func (r *Registrar) Observe(f func(*Change)) {
 	r.observeMu.Lock()
 	defer r.observeMu.Unlock()
@@ -274,6 +278,7 @@ func (r *Registrar) remove(ctx context.Context, aor sip.AOR, leave func(*record)
 
 // serves reports whether the host is one of the domains.
 func (o *Options) serves(host string) bool {
+	host = strings.Trim(host, "[]")
 	for _, d := range o.Domains {
 		if strings.EqualFold(d, host) {
 			return true

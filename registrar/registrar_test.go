@@ -583,3 +583,25 @@ func TestContext(t *testing.T) {
 	}
 	equal(t, "contacts", contacts(t, r), []string{})
 }
+
+func TestAddressAsDomain(t *testing.T) {
+	for _, domain := range []string{"[2001:db8::1]", "203.0.113.1"} {
+		p := newPhone(t, registrar.New(open(t, t.TempDir()), registrar.Options{Domains: []string{domain}}))
+		user := "sip:alice@" + domain
+		for contact, want := range map[string]int{
+			"sip:alice@" + domain:                   403, // herself
+			"sip:alice@" + domain + ":5060":         403, // this server
+			"sip:alice@" + domain + ":5070":         0,   // a phone on the same machine
+			"sip:alice@192.0.2.1":                   0,
+			"sip:alice@2001.invalid;transport=ws":   0,
+			"sip:alice@[2001:db8::2]:5060;x-y=%5B1": 0,
+		} {
+			m, _ := message(t, "call"+contact, 1, "URI: sip:"+domain, "To: <"+user+">", "Contact: <"+contact+">")
+			_, _, err := p.r.Register(t.Context(), m, aor(t, user), udp, time.Now(), nil)
+			var fault *sip.Error
+			if errors.As(err, &fault); (want == 0) != (err == nil) || fault != nil && fault.Status != want {
+				t.Errorf("%s at %s: %v", contact, domain, err)
+			}
+		}
+	}
+}
