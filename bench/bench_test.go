@@ -17,8 +17,7 @@ import (
 
 // small is a load that takes a fraction of a second.
 func small(r *responder, transport string) bench.Options {
-	o := bench.DefaultOptions()
-	o.Server = r.addr
+	o := bench.DefaultOptions(r.addr)
 	o.Transport = transport
 	o.Domain = "example.com"
 	o.Users = 50
@@ -222,8 +221,7 @@ func TestNobodyListens(t *testing.T) {
 	addr := c.LocalAddr().String()
 	c.Close()
 	for _, transport := range []string{"udp", "tcp"} {
-		o := bench.DefaultOptions()
-		o.Server = addr
+		o := bench.DefaultOptions(addr)
 		o.Transport = transport
 		began := time.Now()
 		if _, err := bench.Register(t.Context(), o); err == nil {
@@ -359,8 +357,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{func(o *bench.Options) { o.ServerPID = []int{1 << 30} }, "no process"},
 	}
 	for _, test := range tests {
-		o := bench.DefaultOptions()
-		o.Server = "127.0.0.1:5060"
+		o := bench.DefaultOptions("127.0.0.1:5060")
 		test.set(&o)
 		if _, err := bench.Register(t.Context(), o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v, want one about %q", err, test.want)

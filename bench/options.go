@@ -90,9 +90,11 @@ type Options struct {
 	Progress io.Writer
 }
 
-// DefaultOptions returns every default written out; Server is left to fill in.
-func DefaultOptions() Options {
+// DefaultOptions returns the options of a load on the server at the given
+// address (host:port), every default written out.
+func DefaultOptions(server string) Options {
 	return Options{
+		Server:      server,
 		Transport:   "udp",
 		Users:       1000,
 		UserFormat:  "u%06d",
@@ -130,7 +132,7 @@ func (o *Options) check() error {
 			o.Domain = "[" + a.String() + "]"
 		}
 	}
-	d := DefaultOptions()
+	d := DefaultOptions("")
 	setDefault(&o.Transport, d.Transport)
 	setDefault(&o.Users, d.Users)
 	setDefault(&o.UserFormat, d.UserFormat)

@@ -186,8 +186,7 @@ func (p *plan) part(ctx context.Context, part string, r *results) error {
 
 // options is the load that every part begins with.
 func (p *plan) options(s *server, transport string) bench.Options {
-	o := bench.DefaultOptions()
-	o.Server = s.addr
+	o := bench.DefaultOptions(s.addr)
 	o.Transport = transport
 	o.Domain = domain
 	o.Users = p.users
