@@ -25,7 +25,7 @@ type Config struct {
 
 	// Addresses on which SIP is received, one table for each. Without any, the server listens on 0.0.0.0:5060 over
 	// UDP and TCP.
-	Listen []Listen `toml:"listen"`
+	Listen []Listen `toml:"listen" reload:"restart"`
 	// Where accounts, bindings and waiting messages are kept.
 	Store Store `toml:"store"`
 	// The record of every message.
@@ -46,7 +46,7 @@ type Config struct {
 	Log Log `toml:"log"`
 	// Foreign domains to which messages may be sent, one table for each. A message to any other foreign domain is
 	// answered 403.
-	Peer []Peer `toml:"peer"`
+	Peer []Peer `toml:"peer" reload:"yes"`
 
 	// Path is the file that was read, empty for a Config that was made in memory.
 	Path string `toml:"-"`
@@ -119,17 +119,19 @@ type Registrar struct {
 // Auth bounds what is believed of a caller, and how often it may guess.
 type Auth struct {
 	// How long a nonce is good. An older one is answered with a fresh one and stale=true, which costs the client a
-	// round trip and asks nobody for a password.
-	NonceLife Duration `toml:"nonce_life" reload:"yes"`
+	// round trip and asks nobody for a password. Within it a nonce count is accepted once, so a long life allows no
+	// replay.
+	NonceLife Duration `toml:"nonce_life" reload:"restart"`
 	// Accept digests in the form of RFC 2069, without qop, cnonce and nonce count, which some older clients still
 	// send. Such an answer can be replayed as long as the nonce is good, so for it a nonce is good for 60 seconds
 	// at most.
-	AcceptRFC2069 bool `toml:"accept_rfc2069" reload:"yes"`
-	// Wrong passwords from one source within failed_login_window after which its further tries are slowed. Tries without
-	// credentials and right ones do not count: an office is one address.
-	FailedLogins int `toml:"failed_logins" unit:"wrong passwords" reload:"yes"`
-	// How long a wrong password is counted.
-	FailedLoginWindow Duration `toml:"failed_login_window" reload:"yes"`
+	AcceptRFC2069 bool `toml:"accept_rfc2069" reload:"restart"`
+	// Wrong passwords that one source may send in a minute before a further one is answered 503 with Retry-After
+	// instead of a new challenge. A source is an IPv4 address or an IPv6 /64. Tries without credentials do not count,
+	// and a right password is always accepted: an office is one address.
+	WrongPerSource int `toml:"wrong_per_source" unit:"wrong passwords a minute" reload:"restart"`
+	// The same, for one account from one source.
+	WrongPerAccount int `toml:"wrong_per_account" unit:"wrong passwords a minute" reload:"restart"`
 }
 
 // IM says how messages wait.
@@ -154,16 +156,20 @@ type Limits struct {
 	// The bindings registered over a connection go with it, so it should not be shorter than max_expires of clients
 	// that send no keep-alive.
 	TCPIdle Duration `toml:"tcp_idle" reload:"restart"`
+	// How long the rest of a message may take on a TCP connection once it has begun.
+	TCPMessage Duration `toml:"tcp_message" reload:"restart"`
 	// How long a write to a TCP connection may take before the connection is closed.
 	TCPWrite Duration `toml:"tcp_write" reload:"restart"`
+	// What may wait to be written to one TCP connection. A connection with more is closed.
+	TCPQueueBytes int `toml:"tcp_queue_bytes" unit:"bytes" reload:"restart"`
 	// Size of one SIP message. A larger one is answered 513.
 	MessageBytes int `toml:"message_bytes" unit:"bytes" reload:"restart"`
-	// Header fields of one SIP message. More are answered 400.
-	HeaderCount int `toml:"header_count" unit:"header fields" reload:"restart"`
-	// Length of a Request-URI. A longer one is answered 414.
-	URIBytes int `toml:"uri_bytes" unit:"bytes" reload:"restart"`
-	// Memory of all transactions, RFC 3261 §17. When it is used up finished transactions go first, and new requests are
-	// answered 503.
+	// Requests that wait for their answer. A further one is answered 503 (RFC 3261 §21.5.4).
+	ServerTransactions int `toml:"server_transactions" unit:"transactions" reload:"restart"`
+	// Requests that the server has sent on and that have no final answer yet.
+	ClientTransactions int `toml:"client_transactions" unit:"transactions" reload:"restart"`
+	// Memory of finished transactions, whose answers are repeated to retransmissions for 32 s (RFC 3261 §17.2.2). When
+	// it is used up the oldest go first.
 	TransactionBytes int `toml:"transaction_bytes" unit:"bytes" reload:"restart"`
 }
 
@@ -178,13 +184,13 @@ type Log struct {
 // Peer is a server of a foreign domain.
 type Peer struct {
 	// Name for logs and metrics. When it is not given it is the domain.
-	Name string `toml:"name" reload:"restart" example:"\"partner\""`
+	Name string `toml:"name" reload:"yes" example:"\"partner\""`
 	// Domain whose users are behind this peer.
-	Domain string `toml:"domain" reload:"restart" example:"\"example.net\""`
+	Domain string `toml:"domain" reload:"yes" example:"\"example.net\""`
 	// Host and port of the peer.
-	Address string `toml:"address" reload:"restart" example:"\"sip.example.net:5060\""`
+	Address string `toml:"address" reload:"yes" example:"\"sip.example.net:5060\""`
 	// What is spoken to it: udp or tcp. When it is not given it is udp.
-	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
+	Transport string `toml:"transport" reload:"yes" example:"\"udp\""`
 }
 
 // Default returns the configuration of an empty file. It has no domain, so it is not valid by itself.
@@ -200,13 +206,14 @@ func Default() *Config {
 			MaxContacts: 32,
 		},
 		Auth: Auth{
-			NonceLife: Duration{5 * time.Minute}, AcceptRFC2069: true,
-			FailedLogins: 20, FailedLoginWindow: Duration{time.Minute},
+			NonceLife: Duration{time.Hour}, AcceptRFC2069: true,
+			WrongPerSource: 60, WrongPerAccount: 10,
 		},
 		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
 		Limits: Limits{
-			TCPConnections: 50000, TCPPerSource: 5000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
-			MessageBytes: 65536, HeaderCount: 256, URIBytes: 4096, TransactionBytes: 1 << 30,
+			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour},
+			TCPMessage: Duration{30 * time.Second}, TCPWrite: Duration{10 * time.Second}, TCPQueueBytes: 1 << 20,
+			MessageBytes: 65536, ServerTransactions: 100000, ClientTransactions: 200000, TransactionBytes: 256 << 20,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

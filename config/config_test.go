@@ -65,8 +65,9 @@ func TestFaults(t *testing.T) {
 			`rollcall.toml:5: archive.on_failure: on_failure "spool" is not supported by this version`}},
 		{"policy", ok + "[policy]\nfile = \"policy.toml\"\n", []string{"rollcall.toml:3: policy.file: policy files are not supported by this version"}},
 		{"store", ok + "store.url = \"mysql://x\"\n", []string{`rollcall.toml:2: store.url: kind of store "mysql" is not known`}},
-		{"password stays hidden", ok + "[store]\nurl = \"redis://u:secret@[::1\"\n", []string{"rollcall.toml:3: store.url: is not an address"}},
-		{"sentinel without master", ok + "store.url = \"redis+sentinel://a,b\"\n", []string{"rollcall.toml:2: store.url: names no sentinel or no master"}},
+		{"password stays hidden", ok + "[store]\nurl = \"redis://u:secret@[::1\"\n", []string{`rollcall.toml:3: store.url: "[::1" is not a host`}},
+		{"sentinel without master", ok + "store.url = \"redis+sentinel://a,b\"\n", []string{"rollcall.toml:2: store.url: names no master"}},
+		{"cluster with a database", ok + "store.url = \"redis+cluster://a:7000,b:7001/1\"\n", []string{"rollcall.toml:2: store.url: a cluster has no databases"}},
 		{"expiry order", ok + "[registrar]\nmin_expires = \"2h\"\n", []string{"rollcall.toml:2: registrar.default_expires: 1h is less than min_expires, 2h"}},
 		{"fraction of a second", ok + "[registrar]\nmin_expires = \"1500ms\"\n", []string{"registrar.min_expires: 1.5s is not a multiple of 1s"}},
 		{"out of range", ok + "[registrar]\nmax_contacts = 0\n[im]\nanswer_after = \"40s\"\n", []string{
@@ -99,6 +100,17 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestStores(t *testing.T) {
+	for _, url := range []string{
+		"embedded:", "redis://127.0.0.1", "redis://redis.example.com:6379/2", "rediss://user:pw@[::1]:6380", "redis+sentinel://a:26379,b:26379/main",
+		"redis+cluster://a:7000,b:7001,c", "rediss+sentinel://a,b/main/1",
+	} {
+		if _, faults := parse(t, "domains = [\"example.com\"]\nstore.url = \""+url+"\"\n"); faults != nil {
+			t.Errorf("%s: %v", url, faults)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -109,27 +108,61 @@ func (v *validator) store() {
 		return
 	}
 	const fix = `write "embedded:" or, for example, "redis://127.0.0.1:6379/0"`
-	u, err := url.Parse(raw)
-	if err != nil {
-		// The address may carry a password, so the error of url.Parse, which repeats it, is not shown.
-		v.fault("store.url", fix, "is not an address")
+	// A list of hosts with ports is no URL authority, so this is not net/url's work. The text may hold a password and is
+	// not shown.
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		v.fault("store.url", fix, "is not the address of a store")
 		return
 	}
-	switch u.Scheme {
-	case "redis", "rediss", "redis+cluster":
-		if u.Host == "" {
-			v.fault("store.url", fix, "%s:// names no host", u.Scheme)
-		}
-	case "redis+sentinel":
-		if u.Host == "" || strings.Trim(u.Path, "/") == "" {
-			v.fault("store.url", `write "redis+sentinel://host1,host2/master"`, "names no sentinel or no master")
-		}
-	default:
-		v.fault("store.url", fix, "kind of store %q is not known", u.Scheme)
+	authority, path, _ := strings.Cut(rest, "/")
+	user := ""
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		user, authority = authority[:at], authority[at+1:]
 	}
-	if _, given := u.User.Password(); given && v.c.Store.PasswordFile != "" {
+	if strings.Contains(user, ":") && v.c.Store.PasswordFile != "" {
 		v.fault("store.password_file", "keep the file and take the password out of the URL", "the password is given twice")
 	}
+	kind := strings.Replace(scheme, "rediss", "redis", 1)
+	if !slices.Contains([]string{"redis", "redis+sentinel", "redis+cluster"}, kind) {
+		v.fault("store.url", fix, "kind of store %q is not known", scheme)
+		return
+	}
+	if strings.ContainsAny(rest, "?#") {
+		v.fault("store.url", "remove it", "has a part after ? or #, which means nothing here")
+	}
+	for host := range strings.SplitSeq(authority, ",") {
+		if !isHostPort(host) {
+			v.fault("store.url", fix, "%q is not a host", host)
+		}
+	}
+	switch path = strings.TrimSuffix(path, "/"); kind {
+	case "redis":
+		if strings.Contains(authority, ",") {
+			v.fault("store.url", `write "redis+cluster://host1,host2" or "redis+sentinel://host1,host2/master"`, "names several hosts")
+		}
+		if _, err := strconv.ParseUint(path, 10, 16); err != nil && path != "" {
+			v.fault("store.url", `write a number, as in "redis://127.0.0.1:6379/0"`, "database %q is not a number", path)
+		}
+	case "redis+sentinel":
+		if path == "" {
+			v.fault("store.url", `write "redis+sentinel://host1,host2/master"`, "names no master")
+		}
+	case "redis+cluster":
+		if path != "" {
+			v.fault("store.url", "remove /"+path, "a cluster has no databases")
+		}
+	}
+}
+
+// isHostPort accepts a host or an IP address, with or without a port.
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return strings.HasPrefix(s, "[") == strings.HasSuffix(s, "]") && isHostOrIP(strings.Trim(s, "[]"))
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0 && isHostOrIP(host)
 }
 
 func (v *validator) archive() {
@@ -154,8 +187,8 @@ func (v *validator) numbers() {
 	}
 	v.number("registrar.max_contacts", r.MaxContacts, 1, 1000)
 	v.duration("auth.nonce_life", c.Auth.NonceLife, 10*time.Second, day, time.Second)
-	v.number("auth.failed_logins", c.Auth.FailedLogins, 1, 1_000_000)
-	v.duration("auth.failed_login_window", c.Auth.FailedLoginWindow, time.Second, day, time.Second)
+	v.number("auth.wrong_per_source", c.Auth.WrongPerSource, 1, 1_000_000)
+	v.number("auth.wrong_per_account", c.Auth.WrongPerAccount, 1, 1_000_000)
 	v.duration("im.offline_life", c.IM.OfflineLife, time.Minute, 365*day, time.Second)
 	v.number("im.offline_limit", c.IM.OfflineLimit, 1, 1_000_000)
 	// Timer F ends the sender's transaction after 32 s (RFC 3261 §17.1.2), so an answer must come well before.
@@ -165,10 +198,12 @@ func (v *validator) numbers() {
 	v.number("limits.tcp_per_source", l.TCPPerSource, 1, 10_000_000)
 	v.duration("limits.tcp_idle", l.TCPIdle, time.Second, 365*day, time.Second)
 	v.duration("limits.tcp_write", l.TCPWrite, time.Second, time.Hour, time.Millisecond)
-	// RFC 3261 §18.1.1: an implementation must take messages up to the largest datagram.
-	v.number("limits.message_bytes", l.MessageBytes, 1300, 16<<20)
-	v.number("limits.header_count", l.HeaderCount, 16, 10_000)
-	v.number("limits.uri_bytes", l.URIBytes, 128, 65536)
+	v.duration("limits.tcp_message", l.TCPMessage, time.Second, time.Hour, time.Millisecond)
+	v.number("limits.tcp_queue_bytes", l.TCPQueueBytes, 128<<10, 1<<30)
+	// 64 KiB is what RFC 3261 §18.1.1 asks for and what the parser takes.
+	v.number("limits.message_bytes", l.MessageBytes, 4096, 64<<10)
+	v.number("limits.server_transactions", l.ServerTransactions, 100, 100_000_000)
+	v.number("limits.client_transactions", l.ClientTransactions, 100, 100_000_000)
 	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
 }
 
