@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -154,15 +155,15 @@ func need(ctx context.Context, log io.Writer, program, pkg string) (string, erro
 		return "", fmt.Errorf("%w, and this system has no apt-get to install Debian's package %s", err, pkg)
 	}
 	fmt.Fprintf(log, "installing Debian's package %s\n", pkg)
-	apt := []string{"apt-get", "install", "-y", "--no-install-recommends", pkg}
+	sudo := []string{}
 	if os.Geteuid() != 0 {
-		apt = append([]string{"sudo", "-n"}, apt...)
+		sudo = []string{"sudo", "-n"}
 	}
-	// The package starts its server where an init system runs; a policy that
-	// forbids it needs root's files, so a running one is left alone: ours
-	// listen on other ports.
-	if err := execute(ctx, "", apt[0], apt[1:]...); err != nil {
-		return "", fmt.Errorf("%s is needed; install Debian's package %s: %w", program, pkg, err)
+	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", pkg}} {
+		line := slices.Concat(sudo, []string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"}, args)
+		if err := execute(ctx, "", line[0], line[1:]...); err != nil {
+			return "", fmt.Errorf("%s is needed; install Debian's package %s: %w", program, pkg, err)
+		}
 	}
 	return find()
 }
