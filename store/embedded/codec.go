@@ -47,6 +47,11 @@ func open(b []byte) ([]byte, error) {
 }
 
 func encodeState(s *state, values bool) []byte {
+	return appendState(make([]byte, 0, stateSize(s, values)), s, values)
+}
+
+// stateSize is at least the size of the stored form.
+func stateSize(s *state, values bool) int {
 	size := headerSize + 2*binary.MaxVarintLen64
 	for i := range s.items {
 		size += 3*binary.MaxVarintLen64 + len(s.items[i].ID)
@@ -54,8 +59,12 @@ func encodeState(s *state, values bool) []byte {
 			size += len(s.items[i].Value)
 		}
 	}
-	b := make([]byte, headerSize, size)
-	b[0] = formatV1
+	return size
+}
+
+func appendState(b []byte, s *state, values bool) []byte {
+	start := len(b)
+	b = append(b, formatV1, 0, 0, 0, 0)
 	b = binary.AppendUvarint(b, uint64(s.version))
 	b = binary.AppendUvarint(b, uint64(len(s.items)))
 	for i := range s.items {
@@ -72,7 +81,8 @@ func encodeState(s *state, values bool) []byte {
 			b = append(b, item.Value...)
 		}
 	}
-	return seal(b)
+	seal(b[start:])
+	return b
 }
 
 // decodeState reads what encodeState wrote, into memory of its own.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -416,4 +417,40 @@ func TestLateKind(t *testing.T) {
 	if set, err := db.Load(ctx, k); err != nil || set.Version != v {
 		t.Errorf("load: version %d, %v; want %d", set.Version, err, v)
 	}
+}
+
+// TestMappedPages proves that the image does not count as memory of the process
+// for long.
+func TestMappedPages(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("only Linux says how much of a process is mapped files")
+		return
+	}
+	db := open(t, t.TempDir(), embedded.Options{FlushInterval: 20 * time.Millisecond})
+	defer db.Close()
+	before := fileKB(t)
+	for round := range 2 {
+		for n := range 50_000 {
+			if _, err := db.Apply(ctx, store.Key{Kind: storetest.HotSoft, Owner: owner(n)}, store.Any, binding(round)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wait(t, "giving back", func() bool { return fileKB(t) < before+4<<10 })
+}
+
+// fileKB is the resident memory of this process that is files, in KiB.
+func fileKB(t *testing.T) (kb int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if n, _ := fmt.Sscanf(line, "RssFile: %d", &kb); n == 1 {
+			return kb
+		}
+	}
+	t.Fatal("the system does not say")
+	return 0
 }

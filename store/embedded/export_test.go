@@ -3,8 +3,14 @@ package embedded
 // LimitSize makes both files refuse to grow beyond the size, as a full disk
 // does. Zero ends it.
 func LimitSize(db *DB, size int) {
-	db.durable.bolt.MaxSize = size
-	db.soft.bolt.MaxSize = size
+	for _, im := range []*image{db.durable, db.soft} {
+		tx, err := im.bolt.Begin(true) // the writers look at it
+		if err != nil {
+			panic(err)
+		}
+		im.bolt.MaxSize = size
+		_ = tx.Rollback()
+	}
 }
 
 // Owners counts the owners that a kind has in memory, expired ones included.

@@ -17,10 +17,19 @@ const (
 	flushOwners = 8192
 )
 
+// trimTicks is how many flushes pass before mapped pages are given back.
+const trimTicks = 4
+
+func (db *DB) trim() {
+	if err := errors.Join(db.soft.trim(), db.durable.trim()); err != nil {
+		db.log.Debug("mapped pages are not given back", zap.Error(err))
+	}
+}
+
 func (db *DB) flusher(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-db.stop:
 			return
@@ -34,6 +43,9 @@ func (db *DB) flusher(every time.Duration) {
 			}
 		} else if db.failing.Swap(nil) != nil {
 			db.log.Info("soft state is written to disk again")
+		}
+		if n%trimTicks == 1 {
+			db.trim()
 		}
 	}
 }
@@ -66,8 +78,9 @@ func (ks *kindState) flush() (int, error) {
 	owners := ks.takeDirty()
 	slices.Sort(owners)
 	owners = slices.Compact(owners)
+	var buf []byte
 	for done := 0; done < len(owners); {
-		n, err := ks.flushSome(owners[done:])
+		n, err := ks.flushSome(owners[done:], &buf)
 		if err != nil {
 			ks.markDirty(owners[done:])
 			return done, fmt.Errorf("write %s to %s: %w", ks.kind, ks.image.path, err)
@@ -111,8 +124,9 @@ func (ks *kindState) markDirty(owners []string) {
 }
 
 // flushSome writes the first of the owners in one transaction and returns how
-// many.
-func (ks *kindState) flushSome(owners []string) (n int, err error) {
+// many. The stored forms lie in buf, which is free again when it returns.
+func (ks *kindState) flushSome(owners []string, buf *[]byte) (n int, err error) {
+	*buf = (*buf)[:0]
 	err = guard(func() error {
 		return ks.image.bolt.Update(func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucketIfNotExists(ks.hotBucket)
@@ -124,7 +138,10 @@ func (ks *kindState) flushSome(owners []string) (n int, err error) {
 				if len(s.items) == 0 {
 					err = b.Delete([]byte(owners[n]))
 				} else {
-					v := encodeState(&s, true)
+					// When it grows, what was put before stays in the old array.
+					from := len(*buf)
+					*buf = appendState(slices.Grow(*buf, stateSize(&s, true)), &s, true)
+					v := (*buf)[from:]
 					size += len(v)
 					err = b.Put([]byte(owners[n]), v)
 				}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func openSoftImage(path string) (*image, error) {
 		closeBroken(im.bolt)
 		return nil, fmt.Errorf("open %s: %w", fresh, err)
 	}
-	err = guard(func() error { return bbolt.Compact(dst, im.bolt, flushBytes) })
+	err = guard(func() error { return errors.Join(bbolt.Compact(dst, im.bolt, flushBytes), dst.View(verify)) })
 	closeBroken(im.bolt)
 	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
 		return nil, fmt.Errorf("copy %s: %w", path, errors.Join(err, os.Remove(fresh)))
@@ -168,6 +169,21 @@ func openSoftImage(path string) (*image, error) {
 		return nil, err
 	}
 	return openImage(path, false)
+}
+
+// verify checks all stored forms of a file.
+func verify(tx *bbolt.Tx) error {
+	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+		if bytes.Equal(name, headBucket) {
+			return nil
+		}
+		return b.ForEach(func(k, v []byte) error {
+			if _, err := open(v); err != nil {
+				return fmt.Errorf("%s %q: %w", name, k, err)
+			}
+			return nil
+		})
+	})
 }
 
 // load reads a hot kind into its maps.
