@@ -50,11 +50,16 @@ type Faults struct {
 
 // Fault is what is wrong with one line.
 type Fault struct {
-	Line int
+	Line int // 0: the file as a whole
 	Text string
 }
 
-func (f Fault) String() string { return fmt.Sprintf("line %d: %s", f.Line, f.Text) }
+func (f Fault) String() string {
+	if f.Line == 0 {
+		return f.Text
+	}
+	return fmt.Sprintf("line %d: %s", f.Line, f.Text)
+}
 
 // Error lists the faults, one a line.
 func (f *Faults) Error() string {
@@ -143,7 +148,6 @@ func (d *Directory) readFile(r io.Reader) (*importFile, *Faults) {
 		if err == io.EOF {
 			break
 		}
-		line, _ := c.FieldPos(0)
 		var syntax *csv.ParseError
 		if errors.As(err, &syntax) {
 			faults.add(syntax.StartLine, csvFault(err))
@@ -153,9 +157,10 @@ func (d *Directory) readFile(r io.Reader) (*importFile, *Faults) {
 			break // where the next line begins is a guess
 		}
 		if err != nil {
-			faults.add(line, csvFault(err))
+			faults.add(0, err)
 			break
 		}
+		line, _ := c.FieldPos(0)
 		row, err := d.readRow(record, columns)
 		row.line = line
 		if err == nil {
