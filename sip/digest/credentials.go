@@ -4,8 +4,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"strings"
-
-	"rollcall/sip"
 )
 
 // Credentials are what a client sends in Authorization or Proxy-Authorization
@@ -72,7 +70,7 @@ func ParseCredentials(field string) (Credentials, error) {
 		switch {
 		case n == maxParams:
 			return Credentials{}, ErrLimits
-		case len(value) > maxValue && (bit != gotURI || len(value) > sip.MaxURIBytes):
+		case len(value) > maxValue && (bit != gotURI || len(value) > maxURI):
 			return Credentials{}, ErrLimits
 		case got&bit != 0:
 			return Credentials{}, ErrMalformed

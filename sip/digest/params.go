@@ -10,7 +10,8 @@ import (
 // Limits of what is read from a stranger.
 const (
 	maxParams = 32       // parameters in one field
-	maxValue  = 1 << 10  // bytes of a parameter's value; of uri, sip.MaxURIBytes
+	maxValue  = 1 << 10  // bytes of a parameter's value other than uri
+	maxURI    = 8 << 10  // bytes of uri
 	maxField  = 16 << 10 // bytes of the whole field
 )
 
