@@ -156,7 +156,11 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 			return fmt.Errorf("bench: %s: %w", p.name, err)
 		}
 		wake := int64(maxWait)
-		for open {
+		for n := 0; open; n++ {
+			if n == burst {
+				wake = 0
+				break
+			}
 			if p.count > 0 && begun >= p.count || p.duration > 0 && e.now >= end {
 				open = false
 				break
@@ -189,7 +193,7 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 			wake = min(wake, end-e.now)
 		}
 		wake = min(wake, e.scan-e.now)
-		if interval > 0 {
+		if interval > 0 && wake > 0 {
 			// Below this a sleep costs more than the requests it parts.
 			wake = max(wake, int64(openStep))
 		}
@@ -210,6 +214,8 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 }
 
 const (
+	// burst bounds the operations begun before answers are looked at again.
+	burst    = 512
 	maxWait  = 100 * time.Millisecond
 	openStep = 100 * time.Microsecond
 )
@@ -302,7 +308,7 @@ func (e *engine) finish(slot int32, status int) {
 }
 
 // maxAttempts bounds the requests of one operation: one without credentials,
-// one with, and one more for a nonce that went stale in between.
+// one with, and two more for nonces that went stale in between.
 const maxAttempts = 4
 
 // receive takes a message from the wire.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rollcall/bench"
+	"rollcall/config"
 )
 
 func runsOf(cpu ...float64) []run {
@@ -138,5 +139,17 @@ func TestNeed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := need(t.Context(), os.Stderr, "no-such-program", "no-such-package"); err == nil || !strings.Contains(err.Error(), "no apt-get") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestRollcallConfigurationIsGood(t *testing.T) {
+	for _, store := range []string{"embedded:", "redis://127.0.0.1:6379/0"} {
+		c, err := config.Parse("rollcall.toml", configure("127.0.0.1:5060", "127.0.0.1:8080", t.TempDir(), store))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Listen) != 2 || c.Archive.Durability != "fsync" || c.Store.URL != store {
+			t.Errorf("configuration %+v", c)
+		}
 	}
 }

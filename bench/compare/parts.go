@@ -15,6 +15,7 @@ func (p *plan) one(ctx context.Context, s *server, part, transport string, o ben
 	if part == "message" {
 		load = bench.Message
 	}
+	o.Challenge = part == challenged
 	const tries = 3
 	for try := 1; ; try++ {
 		before, err := takeShare()
@@ -29,7 +30,7 @@ func (p *plan) one(ctx context.Context, s *server, part, transport string, o ben
 		if err != nil {
 			return run{}, err
 		}
-		fmt.Fprintf(p.log, "%-9s %-8s %s: %.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms, others %.0f %%%s\n",
+		fmt.Fprintf(p.log, "%-10s %-8s %s: %.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms, others %.0f %%%s\n",
 			part, s.name, transport, r.Load.Rate, r.Load.ServerCPU, r.Load.GeneratorCPU, r.Load.Latency.P99, others*100, troubles(r))
 		if p.verbose {
 			if err := r.Text(p.log); err != nil {
@@ -94,7 +95,11 @@ func (p *plan) compare(ctx context.Context, part string, r *results) error {
 		if err != nil {
 			return err
 		}
-		row := comparison{Operation: part, Transport: transport, Runs: map[string][]run{}}
+		name := part
+		if part == challenged {
+			name = "register, challenged"
+		}
+		row := comparison{Operation: name, Transport: transport, Runs: map[string][]run{}}
 		err = p.turns(ctx, servers, part, transport, &row)
 		closeAll(servers)
 		r.Comparisons = append(r.Comparisons, row)
@@ -191,7 +196,7 @@ func (p *plan) memory(ctx context.Context, r *results) error {
 		}
 		r.Start = &startTime{Accounts: p.accounts, Import: imported.Seconds(), Ready: s.ready.Seconds()}
 		s.stop()
-		fmt.Fprintf(p.log, "start     rollcall: %d accounts imported in %.2f s, ready in %.2f s\n", p.accounts, imported.Seconds(), s.ready.Seconds())
+		fmt.Fprintf(p.log, "start      rollcall: %d accounts imported in %.2f s, ready in %.2f s\n", p.accounts, imported.Seconds(), s.ready.Seconds())
 	}
 	return nil
 }
@@ -214,7 +219,7 @@ func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
 		return memory{}, err
 	}
 	m := memory{Server: s.name, Users: int(report.Setup.OK), Before: before, After: after, Setup: report.Setup}
-	fmt.Fprintf(p.log, "memory    %s: %d users, %.1f MB before, %.1f MB after\n", s.name, m.Users, float64(before)/1e6, float64(after)/1e6)
+	fmt.Fprintf(p.log, "memory     %s: %d users, %.1f MB before, %.1f MB after\n", s.name, m.Users, float64(before)/1e6, float64(after)/1e6)
 	return m, nil
 }
 

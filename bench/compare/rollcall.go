@@ -38,6 +38,12 @@ durability = "fsync"
 address = "{{http}}"
 `
 
+// configure fills rollcallConfig in.
+func configure(addr, httpAddr, dir, store string) []byte {
+	r := strings.NewReplacer("{{addr}}", addr, "{{http}}", httpAddr, "{{domain}}", domain, "{{dir}}", dir, "{{store}}", store)
+	return []byte(r.Replace(rollcallConfig))
+}
+
 // build makes the rollcall binary of this source tree.
 func build(ctx context.Context, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", binary, "rollcall/cmd/rollcall")
@@ -66,8 +72,7 @@ func (p *plan) startRollcall(ctx context.Context, store string, accounts int) (*
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	httpAddr := fmt.Sprintf("127.0.0.1:%d", httpPort)
 	file := filepath.Join(dir, "rollcall.toml")
-	text := strings.NewReplacer("{{addr}}", addr, "{{http}}", httpAddr, "{{domain}}", domain, "{{dir}}", dir, "{{store}}", store).Replace(rollcallConfig)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, configure(addr, httpAddr, dir, store), 0o644); err != nil {
 		return nil, 0, err
 	}
 	csv := filepath.Join(dir, "accounts.csv")
