@@ -46,7 +46,7 @@ type Config struct {
 	Log Log `toml:"log"`
 	// Foreign domains to which messages may be sent, one table for each. A message to any other foreign domain is
 	// answered 403.
-	Peer []Peer `toml:"peer" reload:"yes"`
+	Peer []Peer `toml:"peer" reload:"restart"`
 
 	// Path is the file that was read, empty for a Config that was made in memory.
 	Path string `toml:"-"`
@@ -129,9 +129,9 @@ type Auth struct {
 	// Wrong passwords that one source may send in a minute before a further one is answered 503 with Retry-After
 	// instead of a new challenge. A source is an IPv4 address or an IPv6 /64. Tries without credentials do not count,
 	// and a right password is always accepted: an office is one address.
-	WrongPerSource int `toml:"wrong_per_source" unit:"wrong passwords a minute" reload:"restart"`
+	FailedLogins int `toml:"failed_logins" unit:"wrong passwords a minute" reload:"restart"`
 	// The same, for one account from one source.
-	WrongPerAccount int `toml:"wrong_per_account" unit:"wrong passwords a minute" reload:"restart"`
+	FailedLoginsPerAccount int `toml:"failed_logins_per_account" unit:"wrong passwords a minute" reload:"restart"`
 }
 
 // IM says how messages wait.
@@ -156,18 +156,14 @@ type Limits struct {
 	// The bindings registered over a connection go with it, so it should not be shorter than max_expires of clients
 	// that send no keep-alive.
 	TCPIdle Duration `toml:"tcp_idle" reload:"restart"`
-	// How long the rest of a message may take on a TCP connection once it has begun.
-	TCPMessage Duration `toml:"tcp_message" reload:"restart"`
 	// How long a write to a TCP connection may take before the connection is closed.
 	TCPWrite Duration `toml:"tcp_write" reload:"restart"`
-	// What may wait to be written to one TCP connection. A connection with more is closed.
-	TCPQueueBytes int `toml:"tcp_queue_bytes" unit:"bytes" reload:"restart"`
 	// Size of one SIP message. A larger one is answered 513.
 	MessageBytes int `toml:"message_bytes" unit:"bytes" reload:"restart"`
-	// Requests that wait for their answer. A further one is answered 503 (RFC 3261 §21.5.4).
-	ServerTransactions int `toml:"server_transactions" unit:"transactions" reload:"restart"`
-	// Requests that the server has sent on and that have no final answer yet.
-	ClientTransactions int `toml:"client_transactions" unit:"transactions" reload:"restart"`
+	// Header fields of one SIP message. More are answered 400.
+	HeaderCount int `toml:"header_count" unit:"header fields" reload:"restart"`
+	// Length of a Request-URI. A longer one is answered 414.
+	URIBytes int `toml:"uri_bytes" unit:"bytes" reload:"restart"`
 	// Memory of finished transactions, whose answers are repeated to retransmissions for 32 s (RFC 3261 §17.2.2). When
 	// it is used up the oldest go first.
 	TransactionBytes int `toml:"transaction_bytes" unit:"bytes" reload:"restart"`
@@ -184,13 +180,13 @@ type Log struct {
 // Peer is a server of a foreign domain.
 type Peer struct {
 	// Name for logs and metrics. When it is not given it is the domain.
-	Name string `toml:"name" reload:"yes" example:"\"partner\""`
+	Name string `toml:"name" reload:"restart" example:"\"partner\""`
 	// Domain whose users are behind this peer.
-	Domain string `toml:"domain" reload:"yes" example:"\"example.net\""`
+	Domain string `toml:"domain" reload:"restart" example:"\"example.net\""`
 	// Host and port of the peer.
-	Address string `toml:"address" reload:"yes" example:"\"sip.example.net:5060\""`
+	Address string `toml:"address" reload:"restart" example:"\"sip.example.net:5060\""`
 	// What is spoken to it: udp or tcp. When it is not given it is udp.
-	Transport string `toml:"transport" reload:"yes" example:"\"udp\""`
+	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
 }
 
 // Default returns the configuration of an empty file. It has no domain, so it is not valid by itself.
@@ -207,13 +203,12 @@ func Default() *Config {
 		},
 		Auth: Auth{
 			NonceLife: Duration{time.Hour}, AcceptRFC2069: true,
-			WrongPerSource: 60, WrongPerAccount: 10,
+			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
 		Limits: Limits{
-			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour},
-			TCPMessage: Duration{30 * time.Second}, TCPWrite: Duration{10 * time.Second}, TCPQueueBytes: 1 << 20,
-			MessageBytes: 65536, ServerTransactions: 100000, ClientTransactions: 200000, TransactionBytes: 256 << 20,
+			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
+			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

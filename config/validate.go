@@ -187,8 +187,8 @@ func (v *validator) numbers() {
 	}
 	v.number("registrar.max_contacts", r.MaxContacts, 1, 1000)
 	v.duration("auth.nonce_life", c.Auth.NonceLife, 10*time.Second, day, time.Second)
-	v.number("auth.wrong_per_source", c.Auth.WrongPerSource, 1, 1_000_000)
-	v.number("auth.wrong_per_account", c.Auth.WrongPerAccount, 1, 1_000_000)
+	v.number("auth.failed_logins", c.Auth.FailedLogins, 1, 1_000_000)
+	v.number("auth.failed_logins_per_account", c.Auth.FailedLoginsPerAccount, 1, 1_000_000)
 	v.duration("im.offline_life", c.IM.OfflineLife, time.Minute, 365*day, time.Second)
 	v.number("im.offline_limit", c.IM.OfflineLimit, 1, 1_000_000)
 	// Timer F ends the sender's transaction after 32 s (RFC 3261 §17.1.2), so an answer must come well before.
@@ -198,12 +198,10 @@ func (v *validator) numbers() {
 	v.number("limits.tcp_per_source", l.TCPPerSource, 1, 10_000_000)
 	v.duration("limits.tcp_idle", l.TCPIdle, time.Second, 365*day, time.Second)
 	v.duration("limits.tcp_write", l.TCPWrite, time.Second, time.Hour, time.Millisecond)
-	v.duration("limits.tcp_message", l.TCPMessage, time.Second, time.Hour, time.Millisecond)
-	v.number("limits.tcp_queue_bytes", l.TCPQueueBytes, 128<<10, 1<<30)
 	// 64 KiB is what RFC 3261 §18.1.1 asks for and what the parser takes.
 	v.number("limits.message_bytes", l.MessageBytes, 4096, 64<<10)
-	v.number("limits.server_transactions", l.ServerTransactions, 100, 100_000_000)
-	v.number("limits.client_transactions", l.ClientTransactions, 100, 100_000_000)
+	v.number("limits.header_count", l.HeaderCount, 32, 10_000)
+	v.number("limits.uri_bytes", l.URIBytes, 256, 64<<10)
 	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
 }
 
