@@ -5,13 +5,19 @@ import (
 	"unsafe"
 )
 
-// Limits of one message. A message above a limit is answered with the status
-// named beside it, or dropped where no answer is possible.
-const (
-	MaxMessageBytes = 64 << 10 // 513 Message Too Large
-	MaxHeaders      = 256      // 400
-	MaxURIBytes     = 8 << 10  // 414
-)
+// Limits of one message. One above a limit is answered with the status named
+// beside it, or dropped where no answer is possible.
+type Limits struct {
+	MessageBytes int // 513 Message Too Large
+	Headers      int // 400
+	URIBytes     int // 414
+}
+
+// DefaultLimits are those of Parse.
+var DefaultLimits = Limits{MessageBytes: MaxMessageBytes, Headers: 256, URIBytes: 8 << 10}
+
+// MaxMessageBytes is the most that any limit allows: a UDP datagram holds no more.
+const MaxMessageBytes = 64 << 10
 
 // span is a part of the message's bytes.
 type span struct{ from, to uint32 }
@@ -77,6 +83,9 @@ func (m *Message) Body() string { return m.str(m.body) }
 
 // Raw returns all bytes of the message.
 func (m *Message) Raw() string { return m.raw }
+
+// Bytes returns all bytes of the message, not to be changed.
+func (m *Message) Bytes() []byte { return unsafe.Slice(unsafe.StringData(m.raw), len(m.raw)) }
 
 // HeadLen returns how many bytes stand before the body.
 func (m *Message) HeadLen() int { return int(m.body.from) }
@@ -192,8 +201,28 @@ func (m *Message) Clone() *Message {
 	buf := make([]byte, len(m.raw))
 	copy(buf, m.raw)
 	c := new(Message)
-	_ = c.Parse(buf) // it parsed before
+	*c = *m
+	c.raw = view(buf)
+	c.fields = append(make([]field, 0, len(m.fields)), m.fields...)
+	v, u := &c.parsedVia, &c.parsedURI
+	for _, s := range [...]*string{&v.Transport, &v.Host, (*string)(&v.Params), &v.Branch, &v.head,
+		&u.Scheme, &u.User, &u.Password, &u.Host, (*string)(&u.Params), &u.Headers, &u.Opaque, &u.raw} {
+		*s = rebase(*s, m.raw, c.raw)
+	}
 	return c
+}
+
+// rebase returns the part of to that s is of from; a string that is no part of
+// from is copied.
+func rebase(s, from, to string) string {
+	if s == "" {
+		return ""
+	}
+	at := uintptr(unsafe.Pointer(unsafe.StringData(s))) - uintptr(unsafe.Pointer(unsafe.StringData(from)))
+	if at > uintptr(len(from)-len(s)) {
+		return strings.Clone(s)
+	}
+	return to[at : at+uintptr(len(s))]
 }
 
 // view gives the bytes as a string without a copy: the owner of the buffer

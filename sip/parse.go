@@ -13,14 +13,20 @@ var ErrNotSIP = errors.New("not a SIP message")
 // Parse reads a message from b, which the message refers to from now on. It
 // fails with ErrNotSIP only. A message that is recognisable but wrong parses,
 // and Check tells what to answer.
-func (m *Message) Parse(b []byte) error {
+func (m *Message) Parse(b []byte) error { return m.ParseLimited(b, &DefaultLimits) }
+
+// ParseLimited is Parse with limits other than the default ones.
+func (m *Message) ParseLimited(b []byte, l *Limits) error {
 	*m = Message{raw: view(b), fields: m.fields[:0]}
-	rest, err := m.parseStartLine()
+	rest, err := m.parseStartLine(l)
 	if err != nil {
 		return err
 	}
-	m.parseHeaders(rest)
+	m.parseHeaders(rest, l)
 	m.parseBody()
+	if len(b) > l.MessageBytes {
+		m.reject(StatusMessageTooLarge, "")
+	}
 	return nil
 }
 
@@ -32,7 +38,7 @@ func (m *Message) reject(status int, reason string) {
 }
 
 // parseStartLine returns the offset behind it.
-func (m *Message) parseStartLine() (int, error) {
+func (m *Message) parseStartLine(l *Limits) (int, error) {
 	eol := strings.Index(m.raw, "\r\n")
 	if eol < 0 {
 		return 0, ErrNotSIP
@@ -66,7 +72,7 @@ func (m *Message) parseStartLine() (int, error) {
 		m.reject(StatusVersionNotSupported, "")
 	case len(trimmed) != len(line), strings.HasPrefix(uri, " "), strings.HasSuffix(uri, " "):
 		m.reject(StatusBadRequest, "Superfluous white space in the request line") // RFC 4475 §3.1.2.9, §3.1.2.10
-	case len(uri) > MaxURIBytes:
+	case len(uri) > l.URIBytes:
 		m.reject(StatusURITooLong, "")
 	}
 	return eol + 2, nil
@@ -85,7 +91,7 @@ func (m *Message) parseStatusLine(line string) error {
 }
 
 // parseHeaders fills the field table up to the blank line.
-func (m *Message) parseHeaders(at int) {
+func (m *Message) parseHeaders(at int, l *Limits) {
 	raw := m.raw
 	for {
 		if at == len(raw) {
@@ -98,7 +104,7 @@ func (m *Message) parseHeaders(at int) {
 			return
 		}
 		end, next := lineEnd(raw, at)
-		if len(m.fields) == MaxHeaders {
+		if len(m.fields) == l.Headers {
 			m.reject(StatusBadRequest, "Too many header fields")
 			if i := strings.Index(raw[at:], "\r\n\r\n"); i >= 0 {
 				m.body = span{uint32(at + i + 4), uint32(len(raw))}

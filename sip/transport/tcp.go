@@ -208,7 +208,7 @@ func (c *conn) ping(b []byte, seen int, between bool) int {
 // ends (ok is false): what follows can't be found.
 func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
 	for used < len(b) {
-		skip, length, err := sip.FrameStream(b[used:], c.t.o.MaxMessageBytes)
+		skip, length, err := sip.FrameStream(b[used:], c.t.o.Limits.MessageBytes)
 		used += skip
 		if err != nil {
 			if length > 0 && used+length <= len(b) {
@@ -240,7 +240,7 @@ func (c *conn) send(b []byte) error {
 		c.mu.Unlock()
 		return ErrFlow
 	}
-	if len(c.out)+len(b) > c.t.o.MaxQueue+c.t.o.MaxMessageBytes {
+	if len(c.out)+len(b) > c.t.o.MaxQueue+c.t.o.Limits.MessageBytes {
 		c.closed = true
 		c.mu.Unlock()
 		c.t.Counters.ConnTimedOut.Add(1)

@@ -26,16 +26,16 @@ type Handler func(m *sip.Message, f Flow)
 
 // Options sets limits. Zero values mean the defaults named beside them.
 type Options struct {
-	UDPSockets      int           // sockets for each UDP listener; number of processors, 4 at most
-	UDPBuffer       int           // bytes of kernel receive buffer for each UDP socket; 4 MiB
-	MaxConnections  int           // connections in all; 20,000
-	MaxPerSource    int           // connections from one address; MaxConnections
-	Idle            time.Duration // a connection without traffic is closed; 1 h
-	MessageTime     time.Duration // a message on a stream must be whole within it; 30 s
-	WriteTime       time.Duration // a peer that does not read is closed; 10 s
-	DialTime        time.Duration // for a new connection; 3 s
-	MaxQueue        int           // bytes waiting for one connection; 1 MiB
-	MaxMessageBytes int           // sip.MaxMessageBytes
+	UDPSockets     int           // sockets for each UDP listener; number of processors, 4 at most
+	UDPBuffer      int           // bytes of kernel receive buffer for each UDP socket; 4 MiB
+	MaxConnections int           // connections in all; 20,000
+	MaxPerSource   int           // connections from one address; MaxConnections
+	Idle           time.Duration // a connection without traffic is closed; 1 h
+	MessageTime    time.Duration // a message on a stream must be whole within it; 30 s
+	WriteTime      time.Duration // a peer that does not read is closed; 10 s
+	DialTime       time.Duration // for a new connection; 3 s
+	MaxQueue       int           // bytes waiting for one connection; 1 MiB
+	Limits         sip.Limits    // of one message; sip.DefaultLimits
 
 	// Closed is told once of every connection that has ended.
 	Closed func(Flow)
@@ -62,7 +62,9 @@ func (o *Options) setDefaults() {
 	defTime(&o.WriteTime, 10*time.Second)
 	defTime(&o.DialTime, 3*time.Second)
 	def(&o.MaxQueue, 1<<20)
-	def(&o.MaxMessageBytes, sip.MaxMessageBytes)
+	def(&o.Limits.MessageBytes, sip.DefaultLimits.MessageBytes)
+	def(&o.Limits.Headers, sip.DefaultLimits.Headers)
+	def(&o.Limits.URIBytes, sip.DefaultLimits.URIBytes)
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -269,7 +271,7 @@ func (t *Transport) StopAccepting() {
 
 // dispatch parses one message and hands it on.
 func (t *Transport) dispatch(m *sip.Message, b []byte, f Flow) {
-	if m.Parse(b) != nil {
+	if m.ParseLimited(b, &t.o.Limits) != nil {
 		t.Counters.NotSIP.Add(1)
 		return
 	}

@@ -224,9 +224,6 @@ func (s *udpSocket) take(m *sip.Message, b []byte, f Flow) {
 			_ = t.Send(f, answer)
 		}
 	default:
-		if len(b) > t.o.MaxMessageBytes {
-			b = b[:t.o.MaxMessageBytes]
-		}
 		t.dispatch(m, b, f)
 	}
 }

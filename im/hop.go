@@ -1,0 +1,192 @@
+package im
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"rollcall/registrar"
+	"rollcall/sip"
+	"rollcall/sip/transport"
+)
+
+// hop is where a request is sent next.
+type hop struct {
+	flow     transport.Flow  // used when it is alive
+	fallback transport.Flow  // when proto can't be had: the datagram that was too long
+	proto    transport.Proto // how to reach remote when there is no flow
+	remote   netip.AddrPort
+	uri      string // Request-URI
+	routes   []string
+}
+
+// defaultPort is SIP's (RFC 3261 §19.1.2).
+const defaultPort = 5060
+
+// hopOf tells how a binding is reached: by its Path (RFC 3327 §5.3), over the
+// connection it was registered on (RFC 5626 §5.3), or at its contact.
+func (r *Relay) hopOf(b *registrar.Binding) (hop, bool) {
+	h := hop{uri: b.Contact, routes: b.Path}
+	if len(b.Path) > 0 {
+		a, err := sip.ParseAddress(b.Path[0])
+		if err != nil {
+			return h, false
+		}
+		return r.toURI(h, a.URI, b.Flow)
+	}
+	if b.Tied() {
+		h.flow = b.Flow
+		return h, r.o.Transport.Alive(b.Flow)
+	}
+	if b.Flow.Proto == transport.UDP && b.Direct && (b.RegID > 0 || behindNAT(b)) {
+		h.flow = b.Flow
+		return h, r.o.Transport.Alive(b.Flow)
+	}
+	return r.toURI(h, b.Contact, b.Flow)
+}
+
+// behindNAT reports a contact that can't be reached as it stands, so that the
+// source of the REGISTER is used: a name (of which only the device knows the
+// meaning, as with .invalid), or a private address that is not the source.
+func behindNAT(b *registrar.Binding) bool {
+	u, err := sip.ParseURI(b.Contact)
+	if err != nil {
+		return true
+	}
+	a, ok := u.Addr()
+	if !ok {
+		return true
+	}
+	return a != b.Flow.Remote.Addr() && (a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast())
+}
+
+// toURI fills in address and transport of a URI with an address in it. Names
+// would need RFC 3263; those that the flow leads to are reached by it.
+func (r *Relay) toURI(h hop, uri string, flow transport.Flow) (hop, bool) {
+	u, err := sip.ParseURI(uri)
+	if err != nil || !u.IsScheme("sip") {
+		return h, false
+	}
+	a, ok := u.Addr()
+	if !ok {
+		h.flow = flow
+		return h, r.o.Transport.Alive(flow)
+	}
+	port := u.Port
+	if port == 0 {
+		port = defaultPort
+	}
+	h.remote = netip.AddrPortFrom(a, port)
+	if maddr, ok := u.Param("maddr"); ok {
+		m, err := netip.ParseAddr(strings.Trim(maddr, "[]"))
+		if err != nil || m.IsMulticast() {
+			return h, false
+		}
+		h.remote = netip.AddrPortFrom(m.Unmap(), port)
+	}
+	h.proto = transport.UDP
+	if t, ok := u.Param("transport"); ok {
+		switch {
+		case strings.EqualFold(t, "tcp"):
+			h.proto = transport.TCP
+		case !strings.EqualFold(t, "udp"):
+			return h, false
+		}
+	}
+	if h.proto == transport.UDP && flow.Proto == transport.UDP && flow.Local.IsValid() && flow.Remote.Addr().Is4() == a.Is4() {
+		h.flow = flow // from the socket the device knows
+		h.flow.Remote = h.remote
+	}
+	if h.proto == transport.TCP && flow.Proto == transport.TCP && flow.Remote == h.remote {
+		h.flow = flow
+	}
+	return h, true
+}
+
+// flowOf returns a flow for the hop that is there already.
+func (r *Relay) flowOf(h hop) (transport.Flow, bool) {
+	if !h.flow.IsZero() && r.o.Transport.Alive(h.flow) {
+		return h.flow, true
+	}
+	if h.proto == transport.UDP {
+		return r.o.Transport.UDPFlow(h.remote)
+	}
+	return transport.Flow{}, false
+}
+
+// streamOf is the transport that long requests to a UDP peer move to.
+func streamOf(transport.Flow) transport.Proto { return transport.TCP }
+
+// connect makes the connection a hop needs. Where a long datagram was to move to
+// TCP and the peer does not take it, it goes over UDP all the same (RFC 3261
+// §18.1.1), and the peer is not asked again for a while.
+func (r *Relay) connect(ctx context.Context, h hop) (transport.Flow, error) {
+	remote := h.remote
+	if !remote.IsValid() {
+		remote = h.fallback.Remote
+	}
+	flow, err := r.o.Transport.Dial(ctx, h.proto, remote)
+	if err == nil || h.fallback.IsZero() {
+		return flow, err
+	}
+	r.noTCP.add(remote)
+	return h.fallback, nil
+}
+
+// refusals remembers peers that refused TCP, for a while and not too many.
+type refusals struct {
+	mu   sync.Mutex
+	till map[netip.AddrPort]time.Time
+}
+
+const (
+	refusalLife = 5 * time.Minute
+	maxRefusals = 10_000
+)
+
+func (x *refusals) add(a netip.AddrPort) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.till == nil || len(x.till) >= maxRefusals {
+		x.till = map[netip.AddrPort]time.Time{}
+	}
+	x.till[a] = time.Now().Add(refusalLife)
+}
+
+func (x *refusals) has(a netip.AddrPort) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t, ok := x.till[a]
+	if ok && time.Now().After(t) {
+		delete(x.till, a)
+		return false
+	}
+	return ok
+}
+
+// resolve turns host:port into an address. The full rules of RFC 3263 are not
+// here: a peer is configured with its host.
+func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddrPort(hostport); err == nil {
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("peer address %q: %w", hostport, err)
+	}
+	n, ok := sip.ParseUint(port)
+	if !ok || n > 65535 {
+		return netip.AddrPort{}, fmt.Errorf("peer address %q: bad port", hostport)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("resolve peer: %w", err)
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(n)), nil
+}

@@ -1,0 +1,253 @@
+package im
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/archive"
+	"rollcall/auth"
+	"rollcall/policy"
+	"rollcall/sip"
+	"rollcall/sip/transaction"
+	"rollcall/store"
+)
+
+// Admission is what the checks before authentication found out.
+type Admission struct {
+	loop       string
+	dropRoutes int
+}
+
+// Admit makes the checks that come before a proxy asks who is there, in the
+// order of RFC 3261 §16.3. It waits for nothing. DropRoutes first Route values
+// name this server.
+func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
+	var a Admission
+	a.dropRoutes = dropRoutes
+	if !m.URI().IsSIP() {
+		return a, sip.NewError(sip.StatusUnsupportedScheme, "")
+	}
+	if m.Has(sip.HeaderMaxForwards) && m.Get(sip.HeaderMaxForwards) == "0" {
+		return a, sip.NewError(sip.StatusTooManyHops, "")
+	}
+	to, err := sip.ParseAOR(m.URI())
+	if err != nil {
+		return a, sip.NewError(sip.StatusNotFound, "Request-URI names no user")
+	}
+	a.loop = r.loopMark(m, to)
+	if looped(m, a.loop) {
+		return a, sip.NewError(sip.StatusLoopDetected, "")
+	}
+	if unknown := m.Get(sip.HeaderProxyRequire); unknown != "" { // §16.3 item 5: none is known here
+		return a, sip.NewError(sip.StatusBadExtension, "", sip.Field{Name: "Unsupported", Value: unknown})
+	}
+	return a, nil
+}
+
+// ServeSIP takes a MESSAGE from its authentication to its answer. Identity is
+// who sent it.
+func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) {
+	m := tx.Request()
+	ctx := r.ctx
+	to, err := sip.ParseAOR(m.URI())
+	if err != nil {
+		panic("im: a message was served that was not admitted")
+	}
+	r.Counters.Received.Add(1)
+	o := &outgoing{
+		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
+		realm: id.AOR().Domain(), from: id.AOR(), to: to, received: tx.Begun(), composing: isComposing(m),
+	}
+
+	// A request that was recorded before a restart is not recorded again.
+	if old := r.pastOf(o.key); old != nil {
+		if answer := old.answer(); answer != nil {
+			r.answer(tx, answer)
+			return
+		}
+		o.receipt = old.receipt
+	}
+
+	// Policy. A refusal is recorded too.
+	decision := r.settings.Load().Rules.Message(o.from, o.to)
+
+	// Journal. Nothing has left before this.
+	if !o.receipt.Valid() {
+		receipt, err := r.record(ctx, tx, id, o, decision)
+		if err != nil {
+			r.Counters.Unrecorded.Add(1)
+			r.o.Log.Warn("message refused: it can't be recorded", zap.String("call_id", m.CallID()), zap.Error(err))
+			r.answer(tx, sip.NewError(sip.StatusServiceUnavailable, "Message can't be recorded now", retryAfter))
+			return
+		}
+		o.receipt = receipt
+	}
+	if refusal := decision.Refusal(); refusal != nil {
+		r.refuse(tx, o, refusal)
+		return
+	}
+
+	// Route.
+	devices, fault := r.route(ctx, o)
+	if fault != nil {
+		r.refuse(tx, o, fault)
+		return
+	}
+
+	// Deliver, and answer.
+	r.deliver(ctx, tx, o, devices)
+}
+
+var retryAfter = sip.Field{Name: "Retry-After", Value: "5"}
+
+// record makes the request durable. Of an is-composing indication only the head
+// is kept (RFC 3994: the state of a moment is no content).
+func (r *Relay) record(ctx context.Context, tx *transaction.Server, id auth.Identity, o *outgoing, d policy.Decision) (archive.Receipt, error) {
+	m := o.req
+	cseq, _ := m.CSeq()
+	from, _ := m.From()
+	rec := &archive.Record{
+		Type: archive.TypeMessage, Received: o.received, Direction: archive.Internal, Channel: "sip-message",
+		From: o.from.String(), To: o.to.String(), FromName: from.DisplayName(), Subject: m.Get(sip.HeaderSubject),
+		CallID: m.CallID(), CSeq: cseq, Branch: m.Via().Branch, Method: m.Method(), RequestURI: m.RequestURI(),
+		Source: tx.Source().String(), Device: senderDevice(m), UserAgent: m.Get(sip.HeaderUserAgent),
+		ContentType: m.Get(sip.HeaderContentType), MessageID: imdnMessageID(m), Date: m.Get(sip.HeaderDate),
+		Decision: d.String(), Rule: d.Rule(), Raw: m.Bytes(), RequestKey: o.key,
+	}
+	if !r.settings.Load().Rules.Ours(o.to.Domain()) {
+		rec.Direction = archive.Out
+	}
+	if o.composing {
+		rec.Raw, rec.BodyOmitted = rec.Raw[:m.HeadLen()], true
+	}
+	return r.o.Journal.Append(ctx, rec)
+}
+
+// senderDevice is the +sip.instance of a Contact, which some clients send in
+// spite of RFC 3428 §4, or nothing.
+func senderDevice(m *sip.Message) string {
+	c, err := sip.ParseAddress(m.Get(sip.HeaderContact))
+	if err != nil {
+		return ""
+	}
+	v, _ := c.Params.Get("+sip.instance")
+	return strings.Trim(v, `"<>`)
+}
+
+// outcome writes what became of the message. It is in the journal before the
+// answer leaves, and nobody waits for it.
+func (r *Relay) outcome(o *outgoing, d archive.Disposition, status int, reason, target, device string) {
+	switch d {
+	case archive.Delivered:
+		r.Counters.Delivered.Add(1)
+	case archive.Stored:
+		r.Counters.Stored.Add(1)
+	case archive.Refused:
+		r.Counters.Refused.Add(1)
+	case archive.Failed:
+		r.Counters.Failed.Add(1)
+	case archive.Expired:
+		r.Counters.Expired.Add(1)
+	}
+	err := r.o.Journal.Note(&archive.Record{
+		Type: archive.TypeOutcome, Cites: o.receipt.ID(), Received: time.Now(), Channel: "sip-message",
+		From: o.from.String(), To: o.to.String(), Disposition: d, Status: uint16(status), Reason: reason,
+		Target: target, Device: device,
+	})
+	if err != nil {
+		r.o.Log.Warn("outcome not recorded", zap.Stringer("cites", o.receipt.ID()), zap.Error(err))
+	}
+}
+
+// refuse records the refusal and answers it.
+func (r *Relay) refuse(tx *transaction.Server, o *outgoing, fault *sip.Error) {
+	r.outcome(o, archive.Refused, fault.Status, fault.Text(), "", "")
+	r.answer(tx, fault)
+}
+
+// answer sends a reply of our own and keeps it for retransmissions.
+func (r *Relay) answer(tx *transaction.Server, e *sip.Error) {
+	m := tx.Request()
+	sum := r.hash("tag", m.Via().Branch, m.CallID())
+	tx.Reply(m.AppendReply(make([]byte, 0, 512), tx.Source().Remote, &sip.Reply{
+		Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: hexTag(sum),
+	}))
+}
+
+func hexTag(sum [32]byte) string {
+	const digits = "0123456789abcdef"
+	var t [12]byte
+	for i := range 6 {
+		t[2*i], t[2*i+1] = digits[sum[i]>>4], digits[sum[i]&15]
+	}
+	return string(t[:])
+}
+
+// route finds the devices of an account of ours, or the peer of a domain that is
+// not. No device and no error: the message will wait.
+func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
+	s := r.settings.Load()
+	if !s.Rules.Ours(o.to.Domain()) {
+		for _, p := range s.Peers {
+			if strings.EqualFold(p.Domain, o.to.Domain()) {
+				return []device{{peer: &p, uri: o.req.RequestURI()}}, nil
+			}
+		}
+		return nil, sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")
+	}
+	known, err := r.o.Accounts.Has(ctx, o.to)
+	if err != nil {
+		return nil, r.storeFault(o, err)
+	}
+	if !known {
+		return nil, sip.NewError(sip.StatusNotFound, "")
+	}
+	bindings, err := r.o.Locations.Lookup(ctx, o.to)
+	if err != nil {
+		return nil, r.storeFault(o, err)
+	}
+	return devicesOf(bindings), nil
+}
+
+// storeFault turns a fault of the store into the answer; what it was goes to the
+// log.
+func (r *Relay) storeFault(o *outgoing, err error) *sip.Error {
+	var e *sip.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.Canceled) {
+		r.o.Log.Error("store", zap.String("aor", o.to.String()), zap.Error(err))
+	}
+	return sip.NewError(sip.StatusServiceUnavailable, "Store is not available", retryAfter)
+}
+
+// isComposing recognises an RFC 3994 indication by its content type.
+func isComposing(m *sip.Message) bool {
+	t := m.Get(sip.HeaderContentType)
+	if i := strings.IndexByte(t, ';'); i >= 0 {
+		t = t[:i]
+	}
+	return strings.EqualFold(strings.TrimSpace(t), "application/im-iscomposing+xml")
+}
+
+// imdnMessageID finds the IMDN Message-ID in a CPIM body (RFC 5438 §6.3); the
+// body itself is not changed.
+func imdnMessageID(m *sip.Message) string {
+	if t := m.Get(sip.HeaderContentType); len(t) < 12 || !strings.EqualFold(t[:12], "message/cpim") {
+		return ""
+	}
+	const maxID = 256
+	head, _, _ := strings.Cut(m.Body(), "\r\n\r\n")
+	for line := range strings.SplitSeq(head, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if _, local, ok := strings.Cut(name, "."); ok && strings.EqualFold(local, "Message-ID") && len(value) <= maxID {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

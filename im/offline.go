@@ -1,0 +1,283 @@
+package im
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/archive"
+	"rollcall/sip"
+	"rollcall/store"
+)
+
+// offline keeps messages for accounts and delivers them when a device shows
+// itself. One goroutine at a time works for an account, and the number of
+// accounts worked for at a time is bounded.
+type offline struct {
+	r  *Relay
+	wg sync.WaitGroup
+
+	mu      sync.Mutex
+	state   map[sip.AOR]drainState
+	backlog []sip.AOR // wait for a worker
+	workers int
+}
+
+type drainState uint8
+
+const (
+	drainWaits drainState = iota + 1 // in the backlog, or being worked on
+	drainAgain                       // a device showed itself meanwhile
+)
+
+// maxWorkers bounds how many accounts are delivered to at a time.
+const maxWorkers = 256
+
+// keepAfter is how much longer than its expiry the store keeps a message, so
+// that the sweep finds it and records that it expired.
+const keepAfter = 24 * time.Hour
+
+func newOffline(r *Relay) *offline { return &offline{r: r, state: map[sip.AOR]drainState{}} }
+
+func queueKey(aor sip.AOR) store.Key { return store.Key{Kind: kindQueue, Owner: aor.String()} }
+
+func queuedKey(id archive.ID) store.Key { return store.Key{Kind: kindQueued, Owner: string(id[:])} }
+
+// put keeps a message. It is durable when put returns nil; else the error is the
+// answer for the sender.
+func (q *offline) put(ctx context.Context, o *outgoing, refused []string) *sip.Error {
+	s := q.r.settings.Load()
+	expires, ok := expiryOf(o, s.OfflineLife, time.Now())
+	if o.composing || !ok {
+		return sip.NewError(sip.StatusTemporarilyUnavail, "")
+	}
+	set, err := q.r.o.Store.Load(ctx, queueKey(o.to))
+	if err != nil {
+		return q.r.storeFault(o, err)
+	}
+	if len(set.Items) >= s.OfflineLimit {
+		return sip.NewError(sip.StatusTemporarilyUnavail, "Too many messages wait for this user")
+	}
+	id := o.receipt.ID()
+	till := expires.Add(keepAfter)
+	if _, err := q.r.o.Store.Apply(ctx, queuedKey(id), store.Any, store.Put(store.Item{Value: encodeQueued(o), Expires: till})); err != nil {
+		return q.r.storeFault(o, err)
+	}
+	e := entry{id: id, expires: expires, refused: refused}
+	item := store.Item{ID: string(id[:]), Value: e.encode(), Expires: till}
+	if _, err := q.r.o.Store.Apply(ctx, queueKey(o.to), store.Any, store.Put(item)); err != nil {
+		return q.r.storeFault(o, err)
+	}
+	return nil
+}
+
+// taken ends the wait of a message.
+func (q *offline) taken(ctx context.Context, o *outgoing) {
+	if err := q.remove(ctx, o.to, o.receipt.ID()); err != nil {
+		q.r.o.Log.Warn("stored message not removed", zap.String("aor", o.to.String()), zap.Error(err))
+	}
+}
+
+// remove takes a message out of the queue, the list first: what is not listed is
+// not sent.
+func (q *offline) remove(ctx context.Context, aor sip.AOR, id archive.ID) error {
+	if _, err := q.r.o.Store.Apply(ctx, queueKey(aor), store.Any, store.Delete(string(id[:]))); err != nil {
+		return err
+	}
+	_, err := q.r.o.Store.Apply(ctx, queuedKey(id), store.Any, store.Delete(""))
+	return err
+}
+
+// recheck looks whether a device came while the message was being kept.
+func (q *offline) recheck(ctx context.Context, aor sip.AOR) {
+	bindings, err := q.r.o.Locations.Lookup(ctx, aor)
+	if err != nil {
+		return
+	}
+	for i := range bindings {
+		if time.Since(bindings[i].Updated) < recheckWindow {
+			q.present(aor)
+			return
+		}
+	}
+}
+
+// recheckWindow is how fresh a registration must be to have come while a message
+// was on its way into the queue.
+const recheckWindow = 2 * time.Second
+
+// Present tells that a device of the account has registered or refreshed. What
+// waits for the account is delivered in the background.
+func (r *Relay) Present(ctx context.Context, aor sip.AOR) {
+	set, err := r.o.Store.Load(ctx, queueKey(aor))
+	if err != nil || len(set.Items) == 0 {
+		return
+	}
+	r.offline.present(aor.Clone())
+}
+
+func (q *offline) present(aor sip.AOR) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state[aor] != 0 {
+		q.state[aor] = drainAgain
+		return
+	}
+	q.state[aor] = drainWaits
+	q.backlog = append(q.backlog, aor)
+	if q.workers < maxWorkers {
+		q.workers++
+		q.wg.Go(q.work)
+	}
+}
+
+// work delivers for one account after another until none waits.
+func (q *offline) work() {
+	for {
+		q.mu.Lock()
+		if len(q.backlog) == 0 || q.r.ctx.Err() != nil {
+			q.workers--
+			q.mu.Unlock()
+			return
+		}
+		aor := q.backlog[0]
+		q.backlog = q.backlog[1:]
+		q.state[aor] = drainWaits
+		q.mu.Unlock()
+		if err := q.drain(q.r.ctx, aor); err != nil && q.r.ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
+			q.r.o.Log.Error("deliver stored messages", zap.String("aor", aor.String()), zap.Error(err))
+		}
+		q.mu.Lock()
+		if q.state[aor] == drainAgain {
+			q.backlog = append(q.backlog, aor)
+		} else {
+			delete(q.state, aor)
+		}
+		q.mu.Unlock()
+	}
+}
+
+// drain delivers what waits, in order, one message at a time (RFC 3428 §8). It
+// stops at the first message that no device takes now.
+func (q *offline) drain(ctx context.Context, aor sip.AOR) error {
+	set, err := q.r.o.Store.Load(ctx, queueKey(aor))
+	if err != nil {
+		return err
+	}
+	for _, item := range set.Items {
+		e, err := decodeEntry(item)
+		if err != nil {
+			return err
+		}
+		more, err := q.redeliver(ctx, aor, e)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// redeliver tries one message on the devices that are there now, one after
+// another, as the first that takes it ends its wait. More is false when the
+// messages behind it must wait too.
+func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more bool, err error) {
+	set, err := q.r.o.Store.Load(ctx, queuedKey(e.id))
+	if err != nil {
+		return false, err
+	}
+	if len(set.Items) == 0 { // its bytes are gone: it was delivered, only the list was left
+		return true, q.remove(ctx, aor, e.id)
+	}
+	o, err := q.r.decodeQueued(e.id, set.Items[0].Value)
+	if err != nil {
+		return false, err
+	}
+	if !e.expires.After(time.Now()) {
+		return true, q.expire(ctx, o)
+	}
+	bindings, err := q.r.o.Locations.Lookup(ctx, aor)
+	if err != nil {
+		return false, err
+	}
+	waits := false
+	for _, d := range devicesOf(bindings) {
+		if slices.Contains(e.refused, d.name) {
+			continue
+		}
+		x, err := q.offer(ctx, o, &d)
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case x.delivered():
+			q.r.Counters.Redelivered.Add(1)
+			q.r.outcome(o, archive.Delivered, x.status, x.reason, x.target, x.device)
+			return true, q.remove(ctx, aor, e.id)
+		case x.passing():
+			waits = true
+		default:
+			q.r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
+			e.refused = append(e.refused, d.name)
+			item := store.Item{ID: string(e.id[:]), Value: e.encode(), Expires: e.expires.Add(keepAfter)}
+			if _, err := q.r.o.Store.Apply(ctx, queueKey(aor), store.Any, store.Put(item)); err != nil {
+				return false, err
+			}
+		}
+	}
+	return !waits, nil
+}
+
+// offer sends a message to one device and waits for its answer.
+func (q *offline) offer(ctx context.Context, o *outgoing, d *device) (result, error) {
+	answer := make(chan result, 1)
+	q.r.try(ctx, o, d, func(x result) { answer <- x })
+	select {
+	case x := <-answer:
+		return x, nil
+	case <-ctx.Done():
+		return result{}, ctx.Err()
+	}
+}
+
+// expire ends the wait of a message whose time is over.
+func (q *offline) expire(ctx context.Context, o *outgoing) error {
+	q.r.outcome(o, archive.Expired, 0, "", "", "")
+	return q.remove(ctx, o.to, o.receipt.ID())
+}
+
+// sweep records and removes what expired while nobody came.
+func (q *offline) sweep(now time.Time) {
+	ctx := q.r.ctx
+	for owner, err := range q.r.o.Store.Keys(ctx, kindQueue) {
+		if err != nil {
+			return
+		}
+		set, err := q.r.o.Store.Load(ctx, store.Key{Kind: kindQueue, Owner: owner})
+		if err != nil {
+			return
+		}
+		for _, item := range set.Items {
+			e, err := decodeEntry(item)
+			if err != nil || e.expires.After(now) {
+				continue
+			}
+			bytes, err := q.r.o.Store.Load(ctx, queuedKey(e.id))
+			if err != nil || len(bytes.Items) == 0 {
+				continue
+			}
+			if o, err := q.r.decodeQueued(e.id, bytes.Items[0].Value); err == nil {
+				_ = q.expire(ctx, o) // the next sweep tries again
+			}
+		}
+	}
+}
+
+// Waiting counts the messages that wait for an account.
+func (r *Relay) Waiting(ctx context.Context, aor sip.AOR) (int, error) {
+	set, err := r.o.Store.Load(ctx, queueKey(aor))
+	return len(set.Items), err
+}

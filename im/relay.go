@@ -1,0 +1,183 @@
+package im
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/archive"
+	"rollcall/policy"
+	"rollcall/registrar"
+	"rollcall/sip"
+	"rollcall/sip/transaction"
+	"rollcall/sip/transport"
+	"rollcall/store"
+)
+
+// Journal makes records durable.
+type Journal interface {
+	// Append returns when the record is durable.
+	Append(ctx context.Context, r *archive.Record) (archive.Receipt, error)
+	// Note writes a record behind those before it and does not wait.
+	Note(r *archive.Record) error
+	// Recent reads the end of the journal, from since on.
+	Recent(since time.Time, f func(*archive.Record) error) error
+	// Recall returns the receipt of a record that was made durable before.
+	Recall(id archive.ID, seq uint64) archive.Receipt
+}
+
+// Locations tells where an account is bound.
+type Locations interface {
+	Lookup(ctx context.Context, aor sip.AOR) ([]registrar.Binding, error)
+}
+
+// Accounts tells which addresses of record exist.
+type Accounts interface {
+	Has(ctx context.Context, aor sip.AOR) (bool, error)
+}
+
+// Transport sends and connects.
+type Transport interface {
+	Alive(f transport.Flow) bool
+	Dial(ctx context.Context, p transport.Proto, remote netip.AddrPort) (transport.Flow, error)
+	UDPFlow(remote netip.AddrPort) (transport.Flow, bool)
+	SentBy(f transport.Flow) netip.AddrPort
+}
+
+// Peer is a server of a foreign domain.
+type Peer struct {
+	Name    string
+	Domain  string
+	Address string // host:port
+	Proto   transport.Proto
+}
+
+// Settings may change while the server runs.
+type Settings struct {
+	OfflineLife  time.Duration // how long a message waits for a device
+	OfflineLimit int           // messages waiting for one account
+	AnswerAfter  time.Duration // how long a sender waits for silent devices
+	Rules        *policy.Rules
+	Peers        []Peer
+}
+
+// Options are what a Relay works with.
+type Options struct {
+	Journal      Journal
+	Store        store.Store
+	Locations    Locations
+	Accounts     Accounts
+	Transport    Transport
+	Transactions *transaction.Layer
+	Key          []byte // of branches; the same after a restart
+	Log          *zap.Logger
+}
+
+// Counters count messages by how they ended; read with Load.
+type Counters struct {
+	Received, Delivered, Stored, Refused, Failed, Expired atomic.Uint64
+	Unrecorded                                            atomic.Uint64 // answered 503: the journal failed
+	Redelivered                                           atomic.Uint64 // taken from the offline queue
+}
+
+// Relay carries messages. It is safe for concurrent use.
+type Relay struct {
+	Counters Counters
+
+	o        Options
+	settings atomic.Pointer[Settings]
+	known    atomic.Pointer[map[requestKey]*past] // requests of just before the start
+	offline  *offline
+	patience patience
+	noTCP    refusals
+	stop     context.CancelFunc
+	ctx      context.Context // ends with Close
+	wg       sync.WaitGroup
+}
+
+// New makes a relay. Recover must be called before the first message.
+func New(o Options, s Settings) *Relay {
+	r := &Relay{o: o}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.settings.Store(&s)
+	r.offline = newOffline(r)
+	r.patience.wait = func() time.Duration { return r.settings.Load().AnswerAfter }
+	r.wg.Add(1)
+	go r.run()
+	return r
+}
+
+// Reload applies new settings to messages from now on.
+func (r *Relay) Reload(s Settings) { r.settings.Store(&s) }
+
+// Close stops the work in the background. Messages that wait for a device are
+// kept in the store.
+func (r *Relay) Close() {
+	r.stop()
+	r.wg.Wait()
+	r.offline.wg.Wait()
+}
+
+// sweepEvery is how often expired messages are looked for.
+const sweepEvery = time.Minute
+
+// run tells senders that waited long enough and sweeps what expired.
+func (r *Relay) run() {
+	defer r.wg.Done()
+	t := time.NewTicker(patienceTick)
+	defer t.Stop()
+	swept := time.Now()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case now := <-t.C:
+			r.patience.expire(now)
+			if now.Sub(swept) >= sweepEvery {
+				swept = now
+				r.offline.sweep(now)
+			}
+		}
+	}
+}
+
+// patienceTick is how exactly AnswerAfter is kept.
+const patienceTick = 250 * time.Millisecond
+
+// patience holds the forks whose senders wait, oldest first. All wait equally
+// long, so one queue does for all and nobody needs a timer of its own.
+type patience struct {
+	wait func() time.Duration
+
+	mu    sync.Mutex
+	queue []waiting
+}
+
+type waiting struct {
+	f     *fork
+	since time.Time
+}
+
+func (p *patience) add(f *fork, now time.Time) {
+	p.mu.Lock()
+	p.queue = append(p.queue, waiting{f, now})
+	p.mu.Unlock()
+}
+
+func (p *patience) expire(now time.Time) {
+	limit := now.Add(-p.wait())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.queue) && (p.queue[n].f.done.Load() || !p.queue[n].since.After(limit)) {
+		if f := p.queue[n].f; !f.done.Load() {
+			f.results <- result{impatient: true} // there is room: each fork gets one
+		}
+		n++
+	}
+	p.queue = p.queue[:copy(p.queue, p.queue[n:])]
+}

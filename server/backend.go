@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"rollcall/api"
+	"rollcall/config"
+	"rollcall/registrar"
+	"rollcall/sip"
+)
+
+// backend is the server as the HTTP side sees it.
+type backend struct{ *Server }
+
+var _ api.Backend = backend{}
+
+// Problems implements api.Backend.
+func (s backend) Problems(ctx context.Context) []string {
+	var list []string
+	if s.bound.Load() == nil {
+		list = append(list, "listeners: not open yet")
+	}
+	if s.draining.Load() {
+		list = append(list, "server: stopping")
+	}
+	if s.store.Ping(ctx) != nil {
+		list = append(list, "store: not available")
+	}
+	if s.journal.Err() != nil {
+		list = append(list, "journal: not writing, messages are refused")
+	}
+	return list
+}
+
+// Metrics implements api.Backend.
+func (s backend) Metrics() http.Handler {
+	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// Users implements api.Backend.
+func (s backend) Users() api.Users { return &users{s.directory, s.registrar} }
+
+// Registrations implements api.Backend.
+func (s backend) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {
+	list := []api.Registration{}
+	if aor != "" {
+		a, err := sip.ParseAORString(aor)
+		if err != nil {
+			return nil, errors.Join(api.ErrInvalid, err)
+		}
+		known, err := s.directory.Has(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, api.ErrNotFound
+		}
+		bindings, err := s.registrar.Lookup(ctx, a)
+		return appendRegistrations(list, bindings), err
+	}
+	for bindings, err := range s.registrar.List(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		list = appendRegistrations(list, bindings)
+	}
+	slices.SortStableFunc(list, func(a, b api.Registration) int { return strings.Compare(a.AOR, b.AOR) })
+	return list, nil
+}
+
+func appendRegistrations(list []api.Registration, bindings []registrar.Binding) []api.Registration {
+	for i := range bindings {
+		b := &bindings[i]
+		r := api.Registration{
+			AOR: b.AOR.String(), Contact: b.Contact, Instance: b.Instance, RegID: int(b.RegID), Q: float64(b.Q) / 1000,
+			Expires: b.Expires, Path: b.Path, Flow: b.Flow.String(), UserAgent: b.UserAgent, CallID: b.CallID, CSeq: b.CSeq,
+		}
+		if v, ok := b.Params.Get("methods"); ok {
+			for m := range strings.SplitSeq(sip.Unquote(v), ",") {
+				r.Methods = append(r.Methods, strings.TrimSpace(m))
+			}
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// Status implements api.Backend.
+func (s backend) Status(ctx context.Context) (api.Status, error) {
+	cfg := s.cfg.Load()
+	st := api.Status{
+		PID: os.Getpid(), Started: s.started, Config: cfg.Path, Domains: s.domains, HTTP: s.HTTPAddr(), Problems: s.Problems(ctx),
+	}
+	for i, a := range s.Addrs() {
+		st.Listen = append(st.Listen, api.Address{Transport: cfg.Listen[i].Transport, Address: a.String()})
+	}
+	return st, nil
+}
+
+// Reload implements api.Backend: it reads the file again.
+func (s backend) Reload(context.Context) error {
+	cfg, err := config.Load(s.cfg.Load().Path)
+	if err != nil {
+		return err
+	}
+	return s.Server.Reload(cfg)
+}

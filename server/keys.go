@@ -1,0 +1,75 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// keyBytes is the size of the keys that the server makes for itself.
+const keyBytes = 32
+
+// loadKey reads a key from keys_dir, or makes it. A key is never in the store.
+func loadKey(dir, name string) ([]byte, error) {
+	text, err := loadOrMake(dir, name+".key", keyBytes)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hex.DecodeString(text)
+	if err != nil || len(key) < 16 {
+		return nil, fmt.Errorf("key file %s: want at least 32 hex digits", filepath.Join(dir, name+".key"))
+	}
+	return key, nil
+}
+
+// loadNode reads the name of this node from data_dir, or makes one.
+func loadNode(dir string) (string, error) { return loadOrMake(dir, "node", 4) }
+
+// loadOrMake reads a line from a file, or fills it with random hex digits.
+func loadOrMake(dir, name string, size int) (string, error) {
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		if s := strings.TrimSpace(string(b)); s != "" {
+			return s, nil
+		}
+		return "", fmt.Errorf("%s is empty: restore it from a backup, or remove it to make a new one", path)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	raw := make([]byte, size)
+	_, _ = rand.Read(raw) // never fails
+	text := hex.EncodeToString(raw)
+	return text, writeDurable(path, text+"\n")
+}
+
+// writeDurable writes a small file whole or not at all.
+func writeDurable(path, text string) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

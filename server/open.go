@@ -1,0 +1,187 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/archive"
+	"rollcall/auth"
+	"rollcall/config"
+	"rollcall/im"
+	"rollcall/policy"
+	"rollcall/registrar"
+	"rollcall/sip"
+	"rollcall/sip/digest"
+	"rollcall/sip/transaction"
+	"rollcall/sip/transport"
+	"rollcall/store"
+	"rollcall/store/embedded"
+	"rollcall/store/redis"
+)
+
+// New opens store and journal by the configuration and puts the parts together.
+// After an error nothing stays open.
+func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
+	s := &Server{log: log, started: time.Now(), domains: cfg.Domains, listens: localAddrs(cfg.Listen)}
+	s.cfg.Store(cfg)
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.stop()
+			for i := len(s.closers) - 1; i >= 0; i-- {
+				_ = s.closers[i]()
+			}
+		}
+	}()
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	node, err := loadNode(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("name of this node: %w", err)
+	}
+	branchKey, err := loadKey(cfg.KeysDir, "branch")
+	if err != nil {
+		return nil, fmt.Errorf("keys_dir: %w", err)
+	}
+	if s.store, err = openStore(cfg, log); err != nil {
+		return nil, err
+	}
+	s.local = s.store.Local()
+	s.closers = append(s.closers, s.store.Close)
+	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{Node: node, Log: journalLog(log)})
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	s.closers = append(s.closers, s.journal.Close)
+	if s.directory, err = auth.NewDirectory(s.store, cfg.Domains); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, func() error { s.directory.Close(); return nil })
+	s.authn, err = auth.New(auth.Options{
+		Directory: s.directory, Nonces: digest.NoncesOptions{Life: cfg.Auth.NonceLife.Duration},
+		AcceptRFC2069: cfg.Auth.AcceptRFC2069, WrongPerSource: cfg.Auth.FailedLogins, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.transport = transport.New(s.receive, transport.Options{
+		MaxConnections: cfg.Limits.TCPConnections, MaxPerSource: cfg.Limits.TCPPerSource, Idle: cfg.Limits.TCPIdle.Duration,
+		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
+	})
+	s.tx = transaction.New(s.transport, transaction.Options{Bytes: cfg.Limits.TransactionBytes})
+	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
+	s.relay = im.New(im.Options{
+		Journal: s.journal, Store: s.store, Locations: s.registrar, Accounts: s.directory,
+		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log,
+	}, relaySettings(cfg))
+	if err := s.recover(); err != nil {
+		s.relay.Close()
+		s.tx.Close()
+		return nil, err
+	}
+	s.counters = newCounters()
+	s.registry = s.newRegistry()
+	return s, nil
+}
+
+// recover reads what the last run left unfinished.
+func (s *Server) recover() error {
+	last, err := s.journal.Last()
+	if err != nil {
+		return fmt.Errorf("read the end of the journal: %w", err)
+	}
+	since := time.Now()
+	if !last.IsZero() && last.Before(since) {
+		since = last
+	}
+	return s.relay.Recover(s.ctx, since)
+}
+
+// openStore opens what [store] url names.
+func openStore(cfg *config.Config, log *zap.Logger) (store.Store, error) {
+	url := cfg.Store.URL
+	if strings.HasPrefix(url, "embedded:") {
+		return embedded.Open(filepath.Join(cfg.DataDir, "store"), embedded.Options{Logger: log})
+	}
+	o := redis.Options{Logger: log}
+	if cfg.Store.PasswordFile != "" {
+		b, err := os.ReadFile(cfg.Store.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("[store] password_file: %w", err)
+		}
+		o.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	return redis.Open(url, o)
+}
+
+func journalLog(log *zap.Logger) func(archive.Event) {
+	return func(e archive.Event) {
+		fields := []zap.Field{zap.String("event", e.What)}
+		if e.File != "" {
+			fields = append(fields, zap.String("file", e.File), zap.Int64("offset", e.Offset), zap.Int64("bytes", e.Bytes))
+		}
+		if e.Err != nil {
+			log.Error("journal", append(fields, zap.Error(e.Err))...)
+			return
+		}
+		log.Info("journal", fields...)
+	}
+}
+
+func limitsOf(cfg *config.Config) sip.Limits {
+	return sip.Limits{MessageBytes: cfg.Limits.MessageBytes, Headers: cfg.Limits.HeaderCount, URIBytes: cfg.Limits.URIBytes}
+}
+
+func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
+	return registrar.Options{
+		Default: cfg.Registrar.DefaultExpires.Duration, Min: cfg.Registrar.MinExpires.Duration, Max: cfg.Registrar.MaxExpires.Duration,
+		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Outbound: true, Log: s.log,
+	}
+}
+
+func relaySettings(cfg *config.Config) im.Settings {
+	peers := map[string]string{}
+	set := im.Settings{
+		OfflineLife: cfg.IM.OfflineLife.Duration, OfflineLimit: cfg.IM.OfflineLimit, AnswerAfter: cfg.IM.AnswerAfter.Duration,
+	}
+	for _, p := range cfg.Peer {
+		proto := transport.UDP
+		if p.Transport == "tcp" {
+			proto = transport.TCP
+		}
+		peers[p.Domain] = p.Name
+		set.Peers = append(set.Peers, im.Peer{Name: p.Name, Domain: p.Domain, Address: p.Address, Proto: proto})
+	}
+	set.Rules = policy.New(cfg.Domains, peers)
+	return set
+}
+
+// Reload applies what may change while the server runs; docs/config.md says for
+// each key whether it may. What needs a restart stays as it was and is logged.
+func (s *Server) Reload(cfg *config.Config) error {
+	for _, key := range config.RestartKeys(s.cfg.Load(), cfg) {
+		s.log.Warn("configuration key applies after a restart", zap.String("key", key))
+	}
+	next := *s.cfg.Load()
+	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone
+	s.registrar.Reload(s.registrarOptions(&next))
+	s.relay.Reload(relaySettings(&next))
+	s.cfg.Store(&next)
+	s.log.Info("configuration reloaded")
+	return nil
+}
+
+// flowClosed ends what hung on a connection.
+func (s *Server) flowClosed(f transport.Flow) {
+	s.tx.FlowClosed(f)
+	if err := s.registrar.FlowClosed(s.ctx, f); err != nil && s.ctx.Err() == nil {
+		s.log.Warn("bindings of a closed connection stay until they expire", zap.Stringer("flow", f), zap.Error(err))
+	}
+}

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"rollcall/sip"
+	"rollcall/store"
+)
+
+var retryAfter = sip.Field{Name: "Retry-After", Value: "5"}
+
+// answerTo maps an error to what the peer hears. What is not meant for it
+// becomes 500, and its text stays inside.
+func (s *Server) answerTo(err error) *sip.Error {
+	var e *sip.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return sip.NewError(sip.StatusServiceUnavailable, "Store is not available", retryAfter)
+	}
+	s.log.Error("request failed", zap.Error(err))
+	return sip.NewError(sip.StatusServerError, "")
+}
+
+// fail answers with an error.
+func (rq *request) fail(err error) {
+	e := rq.s.answerTo(err)
+	rq.respond(&sip.Reply{Status: e.Status, Reason: e.Reason, Fields: e.Headers})
+}
+
+// respond sends the final answer. A challenge leaves no transaction behind: some
+// clients answer it under the same branch and CSeq, and a stranger fills no
+// memory with it.
+func (rq *request) respond(r *sip.Reply) {
+	s := rq.s
+	s.counters.answered(r.Status)
+	r.ToTag = rq.tag()
+	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, r)
+	challenge := r.Status == sip.StatusUnauthorized || r.Status == sip.StatusProxyAuthRequired
+	switch {
+	case rq.tx != nil && challenge:
+		rq.tx.Forget(rq.out)
+	case rq.tx != nil:
+		rq.tx.Reply(rq.out)
+	case challenge:
+		_ = s.transport.Send(rq.reply, rq.out)
+	default:
+		s.tx.Finish(rq.key, rq.reply, rq.out)
+	}
+}
+
+// stateless answers without a transaction.
+func (rq *request) stateless(e *sip.Error) {
+	rq.s.counters.answered(e.Status)
+	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, &sip.Reply{Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: rq.tag()})
+	_ = rq.s.transport.Send(rq.reply, rq.out)
+}
+
+// tag is the To tag of our answers: the same for the same request, so that an
+// answer without state does not change (RFC 3261 §8.2.7).
+func (rq *request) tag() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(rq.key)*0x9e3779b97f4a7c15)
+	var t [16]byte
+	hex.Encode(t[:], b[:])
+	return string(t[:])
+}

@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"rollcall/api"
+	"rollcall/archive"
+	"rollcall/auth"
+	"rollcall/config"
+	"rollcall/im"
+	"rollcall/registrar"
+	"rollcall/sip/transaction"
+	"rollcall/sip/transport"
+	"rollcall/store"
+)
+
+// Server is the whole server. New opens store and journal; Run opens the sockets
+// and serves.
+type Server struct {
+	log      *zap.Logger
+	cfg      atomic.Pointer[config.Config]
+	ctx      context.Context // of all work; ends when the server has drained
+	stop     context.CancelFunc
+	work     sync.WaitGroup // handlers off the receive loop
+	draining atomic.Bool
+	started  time.Time
+	bound    atomic.Pointer[bound] // nil until Run listens
+
+	domains []string
+	listens []netip.Addr // addresses our listeners answer at
+
+	store     store.Store
+	local     bool // the store's hot state is in this process
+	journal   *archive.Journal
+	directory *auth.Directory
+	authn     *auth.Authenticator
+	registrar *registrar.Registrar
+	relay     *im.Relay
+	transport *transport.Transport
+	tx        *transaction.Layer
+	counters  *counters
+	registry  *prometheus.Registry
+
+	closers []func() error // what New opened, to be closed in reverse
+}
+
+// bound are the addresses that Run got.
+type bound struct {
+	sip  []net.Addr
+	http string
+}
+
+// Run serves until ctx ends, lets running requests end, closes everything and
+// returns. A Server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.stop()
+	faults := make(chan error, 2)
+	servers, err := s.listen(faults)
+	if err == nil {
+		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
+		select {
+		case <-ctx.Done():
+		case err = <-faults:
+		}
+	}
+	s.drain()
+	for _, srv := range servers {
+		_ = srv.Close()
+	}
+	return errors.Join(err, s.close())
+}
+
+// listen opens SIP, HTTP and the control socket. HTTP comes up first and says
+// that the server is not ready until SIP is.
+func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
+	cfg := s.cfg.Load()
+	var servers []*http.Server
+	serve := func(l net.Listener, h http.Handler) {
+		srv := api.NewServer(h)
+		servers = append(servers, srv)
+		go func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				faults <- fmt.Errorf("serve http: %w", err)
+			}
+		}()
+	}
+	b := &bound{}
+	if cfg.HTTP.Address != "" {
+		l, err := net.Listen("tcp", cfg.HTTP.Address)
+		if err != nil {
+			return servers, fmt.Errorf("listen for [http]: %w", err)
+		}
+		b.http = l.Addr().String()
+		serve(l, api.New(backend{s}))
+	}
+	for _, l := range cfg.Listen {
+		a, err := s.listenSIP(l)
+		if err != nil {
+			return servers, err
+		}
+		b.sip = append(b.sip, a)
+	}
+	s.bound.Store(b)
+	l, err := api.ListenControl(cfg.Socket())
+	if err != nil {
+		return servers, err
+	}
+	serve(l, api.Control(backend{s}))
+	return servers, nil
+}
+
+func (s *Server) listenSIP(l config.Listen) (net.Addr, error) {
+	addr, err := netip.ParseAddrPort(l.Address)
+	if err != nil {
+		return nil, fmt.Errorf("[[listen]] address %q: %w", l.Address, err)
+	}
+	if l.Transport == "tcp" {
+		got, err := s.transport.ListenTCP(addr)
+		return net.TCPAddrFromAddrPort(got), err
+	}
+	got, err := s.transport.ListenUDP(addr)
+	return net.UDPAddrFromAddrPort(got), err
+}
+
+// localAddrs lists the addresses that the configured listeners answer at.
+func localAddrs(listens []config.Listen) []netip.Addr {
+	var list []netip.Addr
+	for _, l := range listens {
+		a, err := netip.ParseAddrPort(l.Address)
+		if err != nil {
+			continue
+		}
+		if !a.Addr().IsUnspecified() {
+			list = append(list, a.Addr().Unmap())
+			continue
+		}
+		interfaces, err := net.InterfaceAddrs()
+		if err != nil {
+			continue
+		}
+		for _, i := range interfaces {
+			if n, ok := i.(*net.IPNet); ok {
+				ip, _ := netip.AddrFromSlice(n.IP)
+				list = append(list, ip.Unmap())
+			}
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return slices.Compact(list)
+}
+
+// drainTime bounds how long running requests may take to end.
+const drainTime = 15 * time.Second
+
+// drain refuses new requests and waits for the running ones.
+func (s *Server) drain() {
+	s.draining.Store(true)
+	s.transport.StopAccepting()
+	s.log.Info("draining", zap.Int64("transactions", s.tx.Counters.Active.Load()))
+	limit := time.After(drainTime)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.tx.Counters.Active.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-limit:
+			s.log.Warn("stopping with transactions running", zap.Int64("transactions", s.tx.Counters.Active.Load()))
+			return
+		}
+	}
+}
+
+// close ends everything that New opened, last first.
+func (s *Server) close() error {
+	s.stop()
+	s.relay.Close()
+	_ = s.transport.Close()
+	s.work.Wait()
+	s.tx.Close()
+	var err error
+	for _, c := range slices.Backward(s.closers) {
+		err = errors.Join(err, c())
+	}
+	s.log.Info("stopped")
+	return err
+}
+
+// Addrs returns the bound SIP addresses in the order of [[listen]]; nil before
+// Run listens.
+func (s *Server) Addrs() []net.Addr {
+	if b := s.bound.Load(); b != nil {
+		return b.sip
+	}
+	return nil
+}
+
+// HTTPAddr returns the bound address of [http], or "".
+func (s *Server) HTTPAddr() string {
+	if b := s.bound.Load(); b != nil {
+		return b.http
+	}
+	return ""
+}

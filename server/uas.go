@@ -1,0 +1,175 @@
+package server
+
+import (
+	"slices"
+	"strings"
+
+	"rollcall/auth"
+	"rollcall/im"
+	"rollcall/sip"
+	"rollcall/sip/transaction"
+)
+
+// inspect makes the checks of a user agent server that come before those of the
+// method (RFC 3261 §8.2): whom it is for, what it requires, what its body needs.
+func (rq *request) inspect(extensions []string) *sip.Error {
+	m := rq.m
+	u := m.URI()
+	if !u.IsSIP() {
+		return sip.NewError(sip.StatusUnsupportedScheme, "") // §8.2.2.1
+	}
+	if !rq.s.ours(u) {
+		return sip.NewError(sip.StatusNotFound, "Domain is not served")
+	}
+	if unknown := rq.unknown(sip.HeaderRequire, extensions); unknown != "" { // §8.2.2.3
+		return sip.NewError(sip.StatusBadExtension, "", sip.Field{Name: "Unsupported", Value: unknown})
+	}
+	if enc := m.Get(sip.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") && m.Body() != "" { // §8.2.3
+		return sip.NewError(sip.StatusUnsupportedMedia, "", sip.Field{Name: "Accept-Encoding", Value: "identity"})
+	}
+	return nil
+}
+
+// unknown lists the option tags of a header that are not among the known ones.
+func (rq *request) unknown(id sip.HeaderID, known []string) string {
+	if !rq.m.Has(id) {
+		return ""
+	}
+	var list []string
+	_ = rq.m.EachItem(id, func(tag string) bool {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, tag) }) {
+			list = append(list, strings.Clone(tag))
+		}
+		return len(list) < 32
+	})
+	return strings.Join(list, ", ")
+}
+
+// authenticate is the step of RFC 3261 §10.3 item 3 and §22.2.
+func (rq *request) authenticate(role auth.Role) (auth.Identity, error) {
+	return rq.s.authn.Authenticate(rq.s.ctx, rq.m, role, rq.flow.Remote.Addr(), rq.now)
+}
+
+// register serves REGISTER (RFC 3261 §10.3).
+func (rq *request) register() {
+	s := rq.s
+	if fault := rq.inspect(s.registrar.Extensions()); fault != nil {
+		rq.fail(fault)
+		return
+	}
+	id, err := rq.authenticate(auth.Server)
+	if err != nil {
+		rq.fail(err)
+		return
+	}
+	lines, change, err := s.registrar.Register(s.ctx, rq.m, id.AOR(), rq.flow, rq.now, rq.lines[:0])
+	rq.lines = lines
+	if err != nil {
+		rq.fail(err)
+		return
+	}
+	rq.respond(&sip.Reply{Status: sip.StatusOK, Lines: lines})
+	if change.Present() {
+		s.relay.Present(s.ctx, id.AOR())
+	}
+}
+
+// message serves MESSAGE (RFC 3428): checks and credentials here, the rest in
+// im.Relay.
+func (rq *request) message() {
+	s := rq.s
+	if rq.m.Has(sip.HeaderRoute) {
+		own, fault := s.ownRoutes(rq.m)
+		if fault != nil {
+			rq.fail(fault)
+			return
+		}
+		rq.own = own
+	}
+	admission, fault := s.relay.Admit(rq.m, rq.own)
+	if fault != nil {
+		rq.fail(fault)
+		return
+	}
+	id, err := rq.authenticate(auth.Proxy)
+	if err != nil {
+		rq.fail(err)
+		return
+	}
+	if rq.tx != nil { // left the receive loop before
+		s.relay.ServeSIP(rq.tx, id, admission)
+		return
+	}
+	if !rq.begin() {
+		return
+	}
+	tx := rq.tx
+	s.work.Go(func() { s.relayed(tx, id, admission) })
+}
+
+// options answers for the server itself (RFC 3261 §11.2). For its users it can't
+// speak; the methods that can be sent to them stand in Allow.
+func (rq *request) options() {
+	extensions := rq.s.registrar.Extensions()
+	if fault := rq.inspect(extensions); fault != nil {
+		rq.fail(fault)
+		return
+	}
+	if rq.m.URI().User != "" {
+		rq.fail(sip.NewError(sip.StatusMethodNotAllowed, "", sip.Field{Name: "Allow", Value: "MESSAGE"}))
+		return
+	}
+	rq.respond(&sip.Reply{Status: sip.StatusOK, Fields: []sip.Field{
+		{Name: "Allow", Value: allow},
+		{Name: "Accept", Value: "*/*"},
+		{Name: "Accept-Encoding", Value: "identity"},
+		{Name: "Supported", Value: strings.Join(extensions, ", ")},
+	}})
+}
+
+// subscribe serves SUBSCRIBE (RFC 6665 §4.2.1). There is no event package yet,
+// so what remains is who asks, whether the dialog exists and 489.
+func (rq *request) subscribe() {
+	if fault := rq.inspect(nil); fault != nil {
+		rq.fail(fault)
+		return
+	}
+	if _, err := rq.authenticate(auth.Server); err != nil {
+		rq.fail(err)
+		return
+	}
+	if to, err := rq.m.To(); err == nil && to.Tag() != "" {
+		rq.fail(sip.NewError(sip.StatusNoDialog, ""))
+		return
+	}
+	rq.fail(sip.NewError(sip.StatusBadEvent, ""))
+}
+
+// publish serves PUBLISH (RFC 3903 §6), as subscribe does SUBSCRIBE.
+func (rq *request) publish() {
+	if fault := rq.inspect(nil); fault != nil {
+		rq.fail(fault)
+		return
+	}
+	if _, err := rq.authenticate(auth.Server); err != nil {
+		rq.fail(err)
+		return
+	}
+	rq.fail(sip.NewError(sip.StatusBadEvent, ""))
+}
+
+// noDialog answers what belongs to a dialog or transaction that is not here
+// (RFC 3261 §12.2.2, §9.2).
+func (rq *request) noDialog() { rq.fail(sip.NewError(sip.StatusNoDialog, "")) }
+
+// relayed runs the rest of a message's path off the receive loop.
+func (s *Server) relayed(tx *transaction.Server, id auth.Identity, a im.Admission) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(tx.Request(), p)
+			m := tx.Request()
+			tx.Reply(m.AppendReply(nil, tx.Source().Remote, &sip.Reply{Status: sip.StatusServerError, ToTag: "error"}))
+		}
+	}()
+	s.relay.ServeSIP(tx, id, a)
+}
