@@ -231,6 +231,9 @@ func FuzzParseCredentials(f *testing.F) {
 			t.Fatalf("accepted %q", field)
 		}
 		c.Response = string(c.AppendResponse(nil, &s, "REGISTER"))
+		if c.QOP == "" {
+			c.CNonce = "" // is not written
+		}
 		again, err := digest.ParseCredentials(string(c.Append(nil)))
 		if err != nil {
 			return // written longer than it was: every quote escaped
