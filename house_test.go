@@ -184,8 +184,11 @@ func TestMutexes(t *testing.T) {
 // mutexes names the mutexes that a file declares: "Type.field", or "variable".
 func mutexes(f *ast.File) []string {
 	isMutex := func(e ast.Expr) bool {
-		if star, ok := e.(*ast.StarExpr); ok {
-			e = star.X
+		switch t := e.(type) {
+		case *ast.StarExpr:
+			e = t.X
+		case *ast.ArrayType:
+			e = t.Elt
 		}
 		sel, ok := e.(*ast.SelectorExpr)
 		if !ok {

@@ -42,10 +42,17 @@ var (
 
 // Cited returns what a text cites, in order. It knows "RFC 3261 §10.3", "RFC
 // 3261 §7, 19 and 20", "RFC 5626, 5923", "RFC 3261 section 10.3", "Section 10.3
-// of RFC 3261", and a bare "§10.3" after an RFC, which belongs to the one named
-// last unless the name of a file stands before it.
+// of RFC 3261", and a bare "§10.3" after an RFC in the same paragraph, which
+// belongs to the one named last unless the name of a file stands before it.
 func Cited(text string) []Citation {
-	text = reSpace.ReplaceAllString(text, " ")
+	var found []Citation
+	for paragraph := range strings.SplitSeq(text, "\n\n") {
+		found = append(found, citedIn(reSpace.ReplaceAllString(paragraph, " "))...)
+	}
+	return found
+}
+
+func citedIn(text string) []Citation {
 	var found []Citation
 	last := 0 // the RFC named last
 	for i := 0; i < len(text); {

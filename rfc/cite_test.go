@@ -24,6 +24,7 @@ func TestCited(t *testing.T) {
 		{"RFC 3261 says it; §16.6 repeats it", "RFC 3261|RFC 3261 §16.6"},
 		{"RFC 3261 and FORMAT.md §3", "RFC 3261"},
 		{"§3 of nothing", ""},
+		{"RFC 3261.\n\nAnd §3 of something else", "RFC 3261"},
 		{"RFC 4475 Appendix A", "RFC 4475 §A"},
 		{"RFC 3261 §17.2.2 to 17.2.4", "RFC 3261 §17.2.2|RFC 3261 §17.2.4"},
 		{"RFC3261", "RFC 3261"},
