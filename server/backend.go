@@ -45,7 +45,7 @@ func (s backend) Metrics() http.Handler {
 }
 
 // Users implements api.Backend.
-func (s backend) Users() api.Users { return &users{s.directory, s.registrar} }
+func (s backend) Users() api.Users { return users{api.NewUsers(s.directory), s.registrar} }
 
 // Registrations implements api.Backend.
 func (s backend) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {

@@ -50,7 +50,7 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys_dir: %w", err)
 	}
-	if s.store, err = openStore(cfg, log); err != nil {
+	if s.store, err = OpenStore(cfg, log); err != nil {
 		return nil, err
 	}
 	s.local = s.store.Local()
@@ -104,8 +104,8 @@ func (s *Server) recover() error {
 	return s.relay.Recover(s.ctx, since)
 }
 
-// openStore opens what [store] url names.
-func openStore(cfg *config.Config, log *zap.Logger) (store.Store, error) {
+// OpenStore opens what [store] url names.
+func OpenStore(cfg *config.Config, log *zap.Logger) (store.Store, error) {
 	url := cfg.Store.URL
 	if strings.HasPrefix(url, "embedded:") {
 		return embedded.Open(filepath.Join(cfg.DataDir, "store"), embedded.Options{Logger: log})
