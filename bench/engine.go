@@ -130,6 +130,15 @@ const (
 // progressEvery is how often Options.Progress gets a line.
 const progressEvery = time.Second
 
+// course is a phase under way.
+type course struct {
+	phase
+	start, end int64   // of the time in which operations begin
+	interval   float64 // ns between operations of the open loop, else 0
+	begun      int
+	open       bool // more operations begin
+}
+
 // run does one phase and leaves when all its operations have ended. At the
 // end of the phase's time, before the last answers are awaited, it calls
 // closed.
@@ -139,72 +148,30 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 
 	e.tally = t
 	e.clock()
-	begin := e.now
-	end := begin + int64(p.duration)
-	interval := 0.0
+	c := course{phase: p, start: e.now, end: e.now + int64(p.duration), open: true}
+	c.window = min(p.window, len(e.slots))
 	if p.rate > 0 {
-		interval = 1e9 / p.rate
+		c.interval = 1e9 / p.rate
+		c.window = len(e.slots)
 	}
-	window := min(p.window, len(e.slots))
-	if p.rate > 0 {
-		window = len(e.slots)
-	}
-	begun := 0
-	open := true
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("bench: %s: %w", p.name, err)
 		}
-		wake := int64(maxWait)
-		for n := 0; open; n++ {
-			if n == burst {
-				wake = 0
-				break
-			}
-			if p.count > 0 && begun >= p.count || p.duration > 0 && e.now >= end {
-				open = false
-				break
-			}
-			due := e.now
-			if interval > 0 {
-				due = begin + int64(float64(begun)*interval)
-				if due > e.now {
-					wake = due - e.now
-					break
-				}
-			}
-			if e.inflight >= window || !e.begin(p, begun, due) {
-				break
-			}
-			begun++
-		}
-		if err := e.w.flush(); err != nil {
+		idle := e.fill(&c)
+		if err := e.flush(); err != nil {
 			return err
 		}
-		e.arena = e.arena[:0]
-		if !open && closed != nil {
+		if !c.open && closed != nil {
 			closed()
 			closed = nil
 		}
-		if !open && e.inflight == 0 {
+		if !c.open && e.inflight == 0 {
 			return nil
 		}
-		if open && p.duration > 0 {
-			wake = min(wake, end-e.now)
-		}
-		wake = min(wake, e.scan-e.now)
-		if interval > 0 && wake > 0 {
-			// Below this a sleep costs more than the requests it parts.
-			wake = max(wake, int64(openStep))
-		}
-		if err := e.w.wait(time.Duration(wake)); err != nil {
+		if err := e.take(min(idle, e.scan-e.now)); err != nil {
 			return err
 		}
-		e.clock()
-		if err := e.w.drain(e.receive); err != nil && (!errors.Is(err, errRefused) || !e.heard) {
-			return err
-		}
-		e.clock()
 		if e.now >= e.scan {
 			e.timers()
 			e.scan = e.now + scanEvery
@@ -213,10 +180,59 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 	}
 }
 
+// fill begins the operations that are due, and returns how long it may be
+// until the next is.
+func (e *engine) fill(c *course) int64 {
+	for range burst {
+		if !c.open || c.count > 0 && c.begun >= c.count || c.duration > 0 && e.now >= c.end {
+			c.open = false
+			return int64(maxWait)
+		}
+		due := e.now
+		if c.interval > 0 {
+			due = c.start + int64(float64(c.begun)*c.interval)
+			if due > e.now {
+				return max(due-e.now, int64(openStep))
+			}
+		}
+		if e.inflight >= c.window || !e.begin(c.phase, c.begun, due) {
+			if c.duration > 0 {
+				return c.end - e.now
+			}
+			return int64(maxWait)
+		}
+		c.begun++
+	}
+	return 0
+}
+
+// take waits for messages and handles those that are there.
+func (e *engine) take(wait int64) error {
+	if err := e.w.wait(time.Duration(wait)); err != nil {
+		return err
+	}
+	e.clock()
+	if err := e.w.drain(e.receive); err != nil && (!errors.Is(err, errRefused) || !e.heard) {
+		return err
+	}
+	e.clock()
+	return nil
+}
+
+// flush sends what was queued.
+func (e *engine) flush() error {
+	err := e.w.flush()
+	e.arena = e.arena[:0]
+	return err
+}
+
 const (
 	// burst bounds the operations begun before answers are looked at again.
-	burst    = 512
-	maxWait  = 100 * time.Millisecond
+	burst = 512
+	// maxWait is the longest wait for an answer before timers are looked at.
+	maxWait = 100 * time.Millisecond
+	// openStep is the shortest sleep of the open loop: a shorter one would cost
+	// more than the requests it parts.
 	openStep = 100 * time.Microsecond
 )
 

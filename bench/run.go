@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -142,16 +141,12 @@ func (e *engine) linger(ctx context.Context) error {
 			return fmt.Errorf("bench: late deliveries: %w", err)
 		}
 		for range 20 {
-			if err := e.w.wait(scanTime); err != nil {
+			if err := e.take(int64(scanTime)); err != nil {
 				return err
 			}
-			if err := e.w.drain(e.receive); err != nil && !errors.Is(err, errRefused) {
+			if err := e.flush(); err != nil {
 				return err
 			}
-			if err := e.w.flush(); err != nil {
-				return err
-			}
-			e.arena = e.arena[:0]
 		}
 	}
 	return nil
