@@ -142,7 +142,7 @@ if latest ~= bound then
     redis.call('PEXPIREAT', hash, string.format('%.0f', latest + 60000))
     redis.call('ZADD', index, string.format('%.0f', latest), owner)
   else
-    redis.call('PERSIST', hash)
+    if bound then redis.call('PERSIST', hash) end
     redis.call('ZADD', index, '+inf', owner)
   end
 end

@@ -6,6 +6,7 @@ package redistest
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strconv"
@@ -35,12 +36,19 @@ func Start(t testing.TB, args ...string) (url string, srv *Server) {
 
 func start(t testing.TB, args []string) (string, *Server) {
 	t.Helper()
+	return startWith(t, nil, append([]string{"--save", ""}, args...))
+}
+
+// startWith has arguments that go before those that are always set, and behind.
+func startWith(t testing.TB, first, last []string) (string, *Server) {
+	t.Helper()
 	// The port may be taken by another between our look and the start.
 	for try := 0; ; try++ {
 		port := freePort(t)
 		s := &Server{t: t, addr: "127.0.0.1:" + port}
-		s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "",
-			"--loglevel", "warning", "--daemonize", "no"}, args...)
+		s.args = append(append([]string{}, first...), "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(),
+			"--loglevel", "warning", "--daemonize", "no")
+		s.args = append(s.args, last...)
 		err := s.start()
 		if err == nil {
 			t.Cleanup(s.end)
@@ -210,15 +218,27 @@ func StartCluster(t testing.TB, n int) (url string, nodes []*Server) {
 
 // clusterSees reports whether the node finds all slots and nodes well.
 func (s *Server) clusterSees(n int) bool {
+	return s.says("CLUSTER INFO", "cluster_state:ok") && s.says("CLUSTER INFO", fmt.Sprintf("cluster_known_nodes:%d\r", n))
+}
+
+// says reports whether what the server answers to a command has a text in it.
+func (s *Server) says(command, text string) bool {
 	c, err := net.DialTimeout("tcp", s.addr, time.Second)
 	if err != nil {
 		return false
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(time.Second))
-	fmt.Fprint(c, "CLUSTER INFO\r\n")
-	b := make([]byte, 4096)
-	size, _ := c.Read(b)
-	info := string(b[:size])
-	return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", n))
+	fmt.Fprintf(c, "%s\r\n", command)
+	r := bufio.NewReader(c)
+	line, err := r.ReadString('\n')
+	var size int
+	if n, _ := fmt.Sscanf(line, "$%d", &size); err != nil || n != 1 {
+		return false
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return false
+	}
+	return strings.Contains(string(b), text)
 }
