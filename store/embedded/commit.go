@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
 
 	"rollcall/store"
 )
@@ -126,6 +127,35 @@ func (r *request) size() int {
 	return n
 }
 
+// reconcile makes the memory what the file is, for the owners of a commit that
+// failed: if the very last sync is what failed, the file may have the changes,
+// and a restart must not bring up what was never seen before.
+func (c *committer) reconcile(batch []*request) {
+	err := guard(func() error {
+		return c.image.bolt.View(func(tx *bbolt.Tx) error {
+			for _, r := range batch {
+				if r.ks.cold {
+					continue
+				}
+				s := state{next: never}
+				if b := tx.Bucket(r.ks.hotBucket); b != nil {
+					if raw := b.Get([]byte(r.owner)); raw != nil {
+						var err error
+						if s, err = decodeState(raw, true); err != nil {
+							return err
+						}
+					}
+				}
+				r.ks.replace(r.owner, s)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		c.db.log.Error("memory and image may differ until the next start", zap.String("file", c.image.path), zap.Error(err))
+	}
+}
+
 // step is what a request did within the transaction.
 type step struct {
 	after   state
@@ -157,6 +187,7 @@ func (c *committer) commit(batch []*request) {
 	})
 	c.failing.Store(err != nil)
 	if err != nil {
+		c.reconcile(batch)
 		err = fmt.Errorf("%w: write %s: %w", store.ErrUnavailable, c.image.path, err)
 		for _, r := range batch {
 			r.version, r.err = 0, err

@@ -258,7 +258,7 @@ func (db *DB) Ping(ctx context.Context) error {
 	if db.closed.Load() {
 		return store.ErrClosed
 	}
-	if err := db.commits.ping(); err != nil {
+	if err := errors.Join(db.commits.ping(), db.softCommits.ping()); err != nil {
 		return err
 	}
 	if err := db.failing.Load(); err != nil {

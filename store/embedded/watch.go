@@ -50,10 +50,7 @@ func (ks *kindState) hint(owner string) {
 
 // Watch implements store.Store. Hints are lost only while 4096 of them wait.
 func (db *DB) Watch(ctx context.Context, kind *store.Kind) (<-chan store.Key, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	ks, err := db.state(kind)
+	ks, err := db.enter(ctx, store.Key{Kind: kind, Owner: "*"}, nil)
 	if err != nil {
 		return nil, err
 	}

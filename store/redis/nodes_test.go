@@ -130,7 +130,7 @@ func TestClusterNodeRestarts(t *testing.T) {
 
 // TestFailover proves that the store follows the sentinels to a new master.
 func TestFailover(t *testing.T) {
-	url, master, _ := redistest.StartSentinel(t)
+	url, master, replica := redistest.StartSentinel(t)
 	db := open(t, url, redis.Options{Timeout: 500 * time.Millisecond})
 	defer db.Close()
 	hints, err := db.Watch(ctx, alice.Kind)
@@ -142,7 +142,7 @@ func TestFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond) // replication does not say when it is done to those who do not WAIT
+	wait(t, "replication", func() bool { return replica.Do("DBSIZE") == master.Do("DBSIZE") })
 	master.Kill()
 	if err := db.Ping(ctx); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("ping: %v, want unavailable", err)

@@ -242,6 +242,17 @@ func TestTime(t *testing.T) {
 	}
 }
 
+func TestFacts(t *testing.T) {
+	url, _ := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	db := open(t, url, redis.Options{})
+	defer db.Close()
+	got, err := db.Facts(ctx)
+	want := redis.Facts{Version: got.Version, AppendOnly: true, AppendFsync: "always", Maxmemory: "104857600", MaxmemoryPolicy: "allkeys-lru"}
+	if err != nil || got != want || got.Version < "7" {
+		t.Errorf("facts %+v, %v; want %+v", got, err, want)
+	}
+}
+
 func TestURL(t *testing.T) {
 	for _, url := range []string{
 		"redis://127.0.0.1", "redis://localhost:6379/3", "rediss://u:p%40ss@redis.example.com/0", "redis://[::1]:7000",
