@@ -46,6 +46,9 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	case len(content) > MaxContent:
 		return formatError("content too long")
 	}
+	if binary.LittleEndian.Uint64(b[atSeq:]) > maxSeq || binary.LittleEndian.Uint64(b[atArchived:]) > maxTime {
+		return formatError("seq or archive time out of range")
+	}
 	r.Type = Type(b[atType])
 	r.BodyOmitted = b[atFlags]&flagOmitted != 0
 	r.Seq = binary.LittleEndian.Uint64(b[atSeq:])
@@ -82,8 +85,8 @@ func (r *Record) fields(env []byte) error {
 				return err
 			}
 			r.Received = fromMicros(v)
-			if r.Received.IsZero() {
-				return formatError("a time of zero is not written")
+			if v == 0 || v > maxTime {
+				return formatError("time out of range")
 			}
 		case tagCites:
 			if err := fixed16(value, (*[16]byte)(&r.Cites)); err != nil {
@@ -173,7 +176,7 @@ func fromMicros(v uint64) time.Time {
 	if v == 0 {
 		return time.Time{}
 	}
-	return time.UnixMicro(int64(v)).UTC()
+	return time.UnixMicro(int64(min(v, maxTime))).UTC()
 }
 
 // frameLen reads the first word of a frame and returns the length of the

@@ -247,12 +247,20 @@ func appendNumber(b []byte, tag byte, n uint64) []byte {
 	return b
 }
 
-// micros returns microseconds since 1970; the zero time gives 0.
+// maxTime is the last microsecond of the year 9999, after which neither RFC
+// 3339 nor JSON can write a time.
+const maxTime = 253_402_300_799_999_999
+
+// maxSeq bounds seq and all numbers of segments, so that no sum overflows.
+const maxSeq = 1 << 62
+
+// micros returns microseconds since 1970; the zero time gives 0. A clock
+// outside the years that the format holds gives the nearest it does.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixMicro()
+	return min(max(t.UnixMicro(), 1), maxTime)
 }
 
 // appendFrame appends an open frame for r: its CRC, seq, archive time and

@@ -192,8 +192,12 @@ func readTail(path, name string) (t tail, err error) {
 			continue // a structure of a later version
 		}
 		t.records++
-		t.lastSeq = max(t.lastSeq, seqOf(f))
-		t.lastArchived = max(t.lastArchived, archivedOf(f))
+		if s := seqOf(f); s != t.lastSeq+1 && t.damage == nil {
+			t.damage = &Fault{File: name, Offset: t.end - int64(len(f)), Seq: t.lastSeq + 1, Reason: fmt.Sprintf("seq is %d", s)}
+		}
+		if s, a := seqOf(f), archivedOf(f); s < maxSeq && 0 <= a && a <= maxTime {
+			t.lastSeq, t.lastArchived = max(t.lastSeq, s), max(t.lastArchived, a)
+		}
 	}
 	t.empty = t.records == 0 && t.damage == nil && !t.ended
 	t.crc, err = w.sum(t.end)
@@ -230,13 +234,13 @@ func (t *tail) behind(w *window, bad string) (more bool, err error) {
 // header reads the header block and sets the seed of the window. ok says that
 // h can be used; bad what is wrong with the block, or with one copy of it.
 func (w *window) header() (h header, ok bool, bad string, err error) {
-	for at := int64(headerCopy); at >= 0; at -= headerCopy {
-		b, err := w.peek(at, headerCopy)
-		if err != nil {
-			return h, ok, bad, err
-		}
+	b, err := w.peek(0, headerBlock)
+	if err != nil {
+		return h, false, "", err
+	}
+	for at := headerCopy; at >= 0; at -= headerCopy {
 		var one header
-		if reason := one.fromCopy(b); reason != "" {
+		if reason := one.fromCopy(b[min(at, len(b)):]); reason != "" {
 			bad = reason
 		} else {
 			h, ok = one, true
@@ -253,7 +257,7 @@ func (h *header) fromCopy(b []byte) (bad string) {
 	if string(b[:len(magic)]) != magic {
 		return "not a segment of this version"
 	}
-	b = b[len(magic):]
+	b = b[len(magic):headerCopy]
 	n, _ := frameLen(b)
 	if n < 0 || frameHead+n > len(b) || !frameValid(b[:frameHead+n], 0) {
 		return "segment header damaged"
@@ -302,4 +306,4 @@ func (j *Journal) event(e Event) {
 	}
 }
 
-func nowMicros() int64 { return time.Now().UnixMicro() }
+func nowMicros() int64 { return micros(time.Now()) }

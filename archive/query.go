@@ -280,7 +280,7 @@ func Search(ctx context.Context, dir string, q Query, f func(*Record, Pos) error
 	if !q.After.IsZero() && err == nil {
 		// A record is archived after it was received, if clocks are sane:
 		// an hour is the allowance for one that was set back.
-		r, err = readerFrom(dir, q.After.Add(-time.Hour).UnixMicro())
+		r, err = readerFrom(dir, micros(q.After.Add(-time.Hour)))
 	}
 	if err != nil {
 		return err

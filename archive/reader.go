@@ -34,6 +34,10 @@ type Reader struct {
 	check   bool // compare the CRCs of whole segments, as Verify does
 }
 
+// headerTries is how often the header of the last segment is read before it
+// is taken for damaged.
+const headerTries = 3
+
 // NewReader returns a Reader at the first record.
 func NewReader(dir string) (*Reader, error) {
 	if _, err := os.Stat(dir); err != nil {
@@ -177,6 +181,11 @@ func (r *Reader) open() error {
 		return err
 	}
 	h, ok, bad, err := w.header()
+	for try := 0; err == nil && bad != "" && last && w.limit >= headerBlock && try < headerTries; try++ {
+		time.Sleep(time.Millisecond) // perhaps a journal writes it at this moment
+		w.forget()
+		h, ok, bad, err = w.header()
+	}
 	if err != nil {
 		_ = w.f.Close()
 		return err
@@ -363,6 +372,11 @@ func (r *Reader) gap(bad string) error {
 			r.torn = &Fault{File: r.w.name, Offset: r.off, Seq: r.seq, Reason: bad}
 			return io.EOF
 		}
+		// With a fence behind it the frame is whole by now, if it was not damaged.
+		r.w.forget()
+		if f, _, err := r.w.frame(r.off); err != nil || f != nil {
+			return err
+		}
 	}
 	if bad == "" {
 		bad = fmt.Sprintf("zeros within the record, up to byte %d", first)
@@ -439,7 +453,7 @@ func (r *Reader) each(f func(*Record, Pos) error) error {
 // Recent calls f with the records archived at since or later, in order, until
 // f returns an error. It sees what was appended before the call.
 func (j *Journal) Recent(since time.Time, f func(*Record) error) error {
-	r, err := readerFrom(j.dir, since.UnixMicro())
+	r, err := readerFrom(j.dir, micros(since))
 	if err != nil {
 		return err
 	}

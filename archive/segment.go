@@ -118,6 +118,9 @@ func (h *header) decode(b []byte) error {
 			if err != nil {
 				return err
 			}
+			if n > maxTime {
+				return formatError("time out of range")
+			}
 			if tag == headCreated {
 				h.created = int64(n)
 			} else {
@@ -125,7 +128,7 @@ func (h *header) decode(b []byte) error {
 			}
 		case headNumber, headFirstSeq, headPrevLength:
 			n, used := uvarint(v)
-			if used != len(v) || n == 0 || n > 1<<62 {
+			if used != len(v) || n == 0 || n > maxSeq {
 				return formatError("number malformed or out of range")
 			}
 			switch tag {

@@ -83,11 +83,11 @@ func Verify(dir string) (*Report, error) {
 			rep.fault(fault)
 			continue
 		}
-		rep.count(f, pos)
 		if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
 			rep.fault(&Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()})
 			continue
 		}
+		rep.count(f, pos)
 		if _, twice := ids[rec.ID]; twice {
 			rep.fault(&Fault{File: pos.File, Offset: pos.Offset, Seq: rec.Seq, Reason: fmt.Sprintf("ID %s stands twice", rec.ID)})
 		}

@@ -91,7 +91,7 @@ func Show(dir string, id ID) (*Shown, error) {
 		return nil, err
 	}
 	s := &Shown{Record: rec.View(true), Place: pos}
-	r, err := readerFrom(dir, rec.Archived.UnixMicro())
+	r, err := readerFrom(dir, micros(rec.Archived))
 	if err != nil {
 		return nil, err
 	}
