@@ -105,7 +105,7 @@ func (c *Client) List(ctx context.Context, each func(User) error) error {
 }
 
 // Import is Users.Import.
-func (c *Client) Import(ctx context.Context, csv io.Reader, progress func(done, total int)) (Imported, error) {
+func (c *Client) Import(ctx context.Context, csv io.Reader, progress func(done int)) (Imported, error) {
 	res, err := c.do(ctx, http.MethodPost, "/api/v1/users/import", "text/csv", io.NopCloser(csv))
 	if err != nil {
 		return Imported{}, err
@@ -123,7 +123,7 @@ func (c *Client) Import(ctx context.Context, csv io.Reader, progress func(done, 
 		case line.Imported != nil:
 			return *line.Imported, nil
 		case progress != nil:
-			progress(line.Done, line.Total)
+			progress(line.Done)
 		}
 	}
 }
@@ -193,19 +193,10 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	return nil, f.err()
 }
 
-// remoteError has the text of the server and is the error of this package that the server named.
-type remoteError struct {
-	text string
-	is   error
-}
-
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.is }
-
 func (f *failure) err() error {
 	for _, k := range kinds {
 		if k.kind == f.Kind {
-			return &remoteError{f.Error, k.err}
+			return &namedError{f.Error, k.err}
 		}
 	}
 	return errors.New(f.Error)

@@ -36,7 +36,6 @@ var kinds = []struct {
 // importLine is one line of the answer to an import: progress, the result, or a failure.
 type importLine struct {
 	Done     int       `json:"done,omitempty"`
-	Total    int       `json:"total,omitempty"`
 	Imported *Imported `json:"imported,omitempty"`
 	Failure  *failure  `json:"failure,omitempty"`
 }
@@ -162,7 +161,7 @@ func importUsers(w http.ResponseWriter, r *http.Request, users Users) {
 			_ = rc.Flush()
 		}
 	}
-	done, err := users.Import(r.Context(), r.Body, func(done, total int) { line(importLine{Done: done, Total: total}) })
+	done, err := users.Import(r.Context(), r.Body, func(done int) { line(importLine{Done: done}) })
 	if err != nil {
 		f := failureOf(err)
 		line(importLine{Failure: &f})

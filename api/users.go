@@ -18,8 +18,9 @@ type User struct {
 
 // Imported counts what an import did.
 type Imported struct {
-	Added   int `json:"added"`
-	Changed int `json:"changed"`
+	Added     int `json:"added"`
+	Changed   int `json:"changed"`
+	Unchanged int `json:"unchanged"`
 }
 
 // Errors of [Users], the same whether the accounts are reached over the socket or in the store. Each is wrapped
@@ -40,13 +41,23 @@ type Users interface {
 	List(ctx context.Context, each func(User) error) error
 	// SetPassword replaces the password of an account.
 	SetPassword(ctx context.Context, aor, password string) error
-	// SetDisabled locks an account out, or lets it in again. Its bindings end.
+	// SetDisabled locks an account out, or lets it in again.
 	SetDisabled(ctx context.Context, aor string, disabled bool) error
 	// Import adds and changes accounts from CSV with the header aor,password,display_name,email,unit,groups. A
-	// faulty line refuses the whole file with ErrInvalid, the line and the reason. progress may be nil; it is
-	// called now and then, by one goroutine, with the lines done and the lines in all.
-	Import(ctx context.Context, csv io.Reader, progress func(done, total int)) (Imported, error)
+	// faulty line refuses the whole file with ErrInvalid, the line and the reason, one fault a line. progress may
+	// be nil; it is called now and then, by one goroutine, with the lines done.
+	Import(ctx context.Context, csv io.Reader, progress func(done int)) (Imported, error)
 	// Export writes the accounts in the form that Import reads, with empty passwords: an import then leaves the
 	// passwords of accounts as they are.
 	Export(ctx context.Context, csv io.Writer) error
 }
+
+// namedError has the text of whoever found the error, package auth or the server at the other end of the socket, and
+// is the error of this package that it stands for.
+type namedError struct {
+	text string
+	is   error
+}
+
+func (e *namedError) Error() string { return e.text }
+func (e *namedError) Unwrap() error { return e.is }

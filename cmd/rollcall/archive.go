@@ -1,0 +1,356 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/archive"
+	"rollcall/config"
+)
+
+// record is where an archive lies and in which zone its times are asked for and shown.
+type record struct {
+	dir  string
+	zone *time.Location
+}
+
+func (a *app) archive() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "archive",
+		Short: "The record: search, show, verify, stats, tail",
+		Long: "The commands read the files of an archive, with or without a server beside them, and change nothing. The\n" +
+			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.",
+	}
+	group(c)
+	c.PersistentFlags().StringVar(&dir, "dir", "", "`FOLDER` of the archive (default: data_dir/archive of the configuration)")
+	_ = c.MarkPersistentFlagDirname("dir") // fails only for a flag that is not there
+	open := func() (record, error) {
+		at := record{dir, time.UTC}
+		if dir == "" {
+			cfg, err := a.load()
+			if errors.Is(err, config.ErrNotFound) {
+				return at, fmt.Errorf("%w; or name the archive with --dir", err)
+			}
+			if err != nil {
+				return at, err
+			}
+			at = record{cfg.ArchiveDir(), cfg.Location()}
+		}
+		if _, err := os.Stat(at.dir); errors.Is(err, os.ErrNotExist) {
+			return at, fmt.Errorf("there is no archive in %s; the server makes it when it starts", at.dir)
+		}
+		return at, nil
+	}
+	c.AddCommand(a.archiveSearch(open), a.archiveShow(open), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open))
+	return c
+}
+
+func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
+	var asJSON bool
+	var limit int
+	c := &cobra.Command{
+		Use:   "search QUERY",
+		Short: "Find records by words, parties, time and outcome",
+		Long: "QUERY has words and \"phrases\", which must all stand in the body, the subject or the sender's name, and the\n" +
+			"fields from: to: with: after: before: type: disposition:. A party is an address, a user or a domain; a time is a\n" +
+			"day in the configured time_zone, or RFC 3339. type: is message (if not given), outcome or all; disposition: is\n" +
+			"delivered, stored, refused, expired, failed, interrupted or dropped.",
+		Example: "  rollcall archive search 'with:alice after:2026-11-01 \"quarterly figures\"'",
+		Args:    args(1, -1, "a QUERY"),
+		RunE: func(c *cobra.Command, given []string) error {
+			at, err := open()
+			if err != nil {
+				return err
+			}
+			q, err := archive.ParseQuery(strings.Join(given, " "), at.zone)
+			if err != nil {
+				return usage(c, "%v", err)
+			}
+			list := a.list(asJSON)
+			enough := errors.New("enough")
+			err = archive.Search(c.Context(), at.dir, q, func(r *archive.Record, _ archive.Pos) error {
+				if err := list.add(r.View(false), at.zone); err != nil {
+					return err
+				}
+				if list.n == limit {
+					return enough
+				}
+				return nil
+			})
+			if errors.Is(err, enough) {
+				err = nil
+			}
+			if err := errors.Join(adviseVerify(err), list.end()); err != nil {
+				return err
+			}
+			if list.n == 0 && isTerminal(a.stdout) {
+				a.note("No record matches.")
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().IntVar(&limit, "limit", 0, "stop after so many (default: all)")
+	return c
+}
+
+// list prints records one by one, as lines or as a JSON array.
+type list struct {
+	*app
+	asJSON bool
+	n      int
+}
+
+func (a *app) list(asJSON bool) *list { return &list{app: a, asJSON: asJSON} }
+
+func (l *list) add(v archive.View, zone *time.Location) error {
+	l.n++
+	if l.asJSON {
+		open := ","
+		if l.n == 1 {
+			open = "["
+		}
+		if _, err := fmt.Fprint(l.stdout, open); err != nil {
+			return err
+		}
+		return l.json(v)
+	}
+	return l.line(v, zone)
+}
+
+func (l *list) end() error {
+	switch {
+	case !l.asJSON:
+		return nil
+	case l.n == 0:
+		return l.say("[]")
+	}
+	return l.say("]")
+}
+
+// line prints a record for people, or, in a pipe, its ID, time, parties and text parted by tabs.
+func (a *app) line(v archive.View, zone *time.Location) error {
+	if !v.Received.IsZero() {
+		v.Received = v.Received.In(zone)
+	}
+	v.Archived = v.Archived.In(zone)
+	if isTerminal(a.stdout) {
+		return a.say("%s", v.Line())
+	}
+	at, text := v.Received, v.Body
+	if at.IsZero() {
+		at = v.Archived
+	}
+	switch {
+	case v.Type != archive.TypeMessage.String():
+		text = strings.TrimSpace(v.Type + " " + v.Disposition)
+		if v.Status != 0 {
+			text += fmt.Sprintf(" %d %s", v.Status, v.Reason)
+		}
+	case v.BodyOmitted:
+		text = "(body not kept)"
+	case len(v.BodyBytes) > 0:
+		text = fmt.Sprintf("(%d bytes)", len(v.BodyBytes))
+	}
+	return a.table(nil, [][]string{{v.ID.String(), at.Format("2006-01-02T15:04:05.000Z07:00"), v.From, v.To, text}})
+}
+
+func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Print one record, and what became of it",
+		Args:  args(1, 1, "ID"),
+		RunE: func(c *cobra.Command, given []string) error {
+			id, err := archive.ParseID(given[0])
+			if err != nil {
+				return usage(c, "%q is not a record ID; `rollcall archive search` prints them", given[0])
+			}
+			at, err := open()
+			if err != nil {
+				return err
+			}
+			shown, err := archive.Show(at.dir, id)
+			if err != nil {
+				return fmt.Errorf("show %s: %w", id, adviseVerify(err))
+			}
+			if asJSON {
+				return a.json(shown)
+			}
+			return shown.WriteText(a.stdout)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that no record is missing or changed",
+		Long: "Every file is read: each record must be whole, the sequence without a gap, each file the successor of the one\n" +
+			"before. Exit code 1 when anything is wrong.",
+		Args: args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			at, err := open()
+			if err != nil {
+				return err
+			}
+			report, err := archive.Verify(at.dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = a.json(report)
+			} else {
+				err = a.verified(report, at)
+			}
+			if err == nil && !report.OK {
+				return errReported
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) verified(r *archive.Report, at record) error {
+	var rows [][]string
+	for _, f := range r.Faults {
+		rows = append(rows, []string{a.colour(red, "fault"), f.Error()})
+	}
+	if more := r.FaultCount - len(r.Faults); more > 0 {
+		rows = append(rows, []string{a.colour(red, "fault"), fmt.Sprintf("and %d more", more)})
+	}
+	if r.Torn != nil {
+		rows = append(rows, []string{"note", "the last write is unfinished, nothing in it was acknowledged: " + r.Torn.Error()})
+	}
+	text := fmt.Sprintf("%s: %d records, %d messages, %s in %d files", at.dir, r.Records, r.Messages, bytesText(r.Bytes), r.Segments)
+	if r.Records > 0 {
+		text += fmt.Sprintf(", seq %d to %d, %s to %s", r.FirstSeq, r.LastSeq,
+			r.First.In(at.zone).Format(time.RFC3339), r.Last.In(at.zone).Format(time.RFC3339))
+	}
+	word := a.colour(green, "ok")
+	if !r.OK {
+		word = a.colour(red, "damaged")
+	}
+	return a.lines(append(rows, []string{word, text}))
+}
+
+func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "stats",
+		Short: "Count records, messages and bytes",
+		Args:  args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			at, err := open()
+			if err != nil {
+				return err
+			}
+			s, err := archive.Stats(at.dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.json(s)
+			}
+			rows := [][]string{
+				{"records", fmt.Sprint(s.Records)},
+				{"messages", fmt.Sprint(s.Messages)},
+				{"bytes", fmt.Sprint(s.Bytes)},
+				{"segments", fmt.Sprint(s.Segments)},
+				{"disk bytes", fmt.Sprint(s.DiskBytes)},
+				{"last seq", fmt.Sprint(s.LastSeq)},
+				{"without outcome", fmt.Sprint(s.Open)},
+				{"faults", fmt.Sprint(s.Faults)},
+			}
+			if s.Records > 0 {
+				rows = append(rows, []string{"first", s.First.In(at.zone).Format(time.RFC3339)}, []string{"last", s.Last.In(at.zone).Format(time.RFC3339)})
+			}
+			for d := archive.Delivered; d <= archive.Dropped; d++ {
+				if n := s.Outcomes[d.String()]; n > 0 {
+					rows = append(rows, []string{d.String(), fmt.Sprint(n)})
+				}
+			}
+			return a.table([]string{"WHAT", "COUNT"}, rows)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) archiveTail(open func() (record, error)) *cobra.Command {
+	var asJSON bool
+	var last uint64
+	c := &cobra.Command{
+		Use:   "tail",
+		Short: "Print the last records and those that come, until interrupted",
+		Args:  args(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			at, err := open()
+			if err != nil {
+				return err
+			}
+			s, err := archive.Stats(at.dir)
+			if err != nil {
+				return err
+			}
+			return archive.Follow(c.Context(), at.dir, s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
+				if asJSON {
+					return a.json(r.View(false))
+				}
+				return a.line(r.View(false), at.zone)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, a value for each record")
+	c.Flags().Uint64VarP(&last, "lines", "n", 10, "records to begin with")
+	return c
+}
+
+// adviseVerify says what to do about damage.
+func adviseVerify(err error) error {
+	var fault *archive.Fault
+	if errors.As(err, &fault) {
+		return fmt.Errorf("%w; `rollcall archive verify` lists every fault", err)
+	}
+	return err
+}
+
+// archiveTailWhole reads the end of an archive, where an unclean stop would show, and says what it found.
+func archiveTailWhole(c *cobra.Command, dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return dir + " will be made at the first start", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w; give the user of the server access", err)
+	}
+	var newest time.Time
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	if newest.IsZero() {
+		return dir + " is empty", nil
+	}
+	n := 0
+	err = archive.Search(c.Context(), dir, archive.Query{Type: "all", After: newest.Add(-time.Hour)}, func(*archive.Record, archive.Pos) error {
+		n++
+		return nil
+	})
+	if err != nil {
+		return "", adviseVerify(err)
+	}
+	return fmt.Sprintf("%s, the records of its last hour are whole (%d)", dir, n), nil
+}

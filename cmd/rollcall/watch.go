@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/agent"
+)
+
+func (a *app) watch() *cobra.Command {
+	var (
+		flags   agentFlags
+		expires time.Duration
+		asJSON  bool
+	)
+	c := &cobra.Command{
+		Use:     "watch FROM",
+		Short:   "Register as an account and show what arrives, until interrupted",
+		Example: "  rollcall watch bob",
+		Args:    args(1, 1, "FROM"),
+		RunE: func(c *cobra.Command, given []string) error {
+			cfg, _, err := a.agent(c, flags, given[0])
+			if err != nil {
+				return err
+			}
+			cfg.Expires = expires
+			enc := json.NewEncoder(a.stdout)
+			enc.SetEscapeHTML(false)
+			err = agent.Watch(c.Context(), cfg, func(e agent.Event) {
+				if asJSON {
+					_ = enc.Encode(eventJSON(e)) // a closed pipe ends the process by its signal
+					return
+				}
+				line := e.String()
+				if e.Kind != agent.Message {
+					line = a.colour(dim, line)
+				}
+				_ = a.say("%s", line)
+			})
+			if err != nil {
+				return fmt.Errorf("watch at %s: %w", cfg.Server, err)
+			}
+			return nil
+		},
+	}
+	flags.add(c)
+	c.Flags().DurationVar(&expires, "expires", time.Hour, "lifetime of the registration to ask for")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each event")
+	return c
+}
+
+// eventJSON is an event with the fields that its kind has.
+func eventJSON(e agent.Event) map[string]any {
+	m := map[string]any{"kind": e.Kind.String(), "time": e.Time.UTC().Format(time.RFC3339Nano)}
+	for name, v := range map[string]string{
+		"from": e.From, "to": e.To, "display": e.Display, "call_id": e.CallID, "content_type": e.ContentType,
+		"text": e.Text, "message_id": e.MessageID, "reason": e.Reason,
+	} {
+		if v != "" {
+			m[name] = v
+		}
+	}
+	if !e.Sent.IsZero() {
+		m["sent"] = e.Sent.UTC().Format(time.RFC3339Nano)
+	}
+	if e.Expires > 0 {
+		m["expires_s"] = int(e.Expires / time.Second)
+	}
+	if e.Status > 0 {
+		m["status"] = e.Status
+	}
+	return m
+}
