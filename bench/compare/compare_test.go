@@ -50,7 +50,7 @@ func TestMedian(t *testing.T) {
 func TestTable(t *testing.T) {
 	kamailio := runsOf(10, 10)
 	kamailio[1].Report.Load.Timeouts = 3
-	kamailio[0].Others = 0.5
+	kamailio[0].Noisy = true
 	r := results{
 		Comparisons: []comparison{{Operation: "register", Transport: "udp", Runs: map[string][]run{kamailioName: kamailio, rollcallName: runsOf(7, 7)}}},
 		Memory:      []memory{{Server: rollcallName, Users: 1000, Before: 1e6, After: 2e6}},

@@ -33,8 +33,9 @@ type plan struct {
 	rounds     int
 	users      int
 	window     int
-	many       int // users of the memory part
-	accounts   int // of the start time
+	many       int     // users of the memory part
+	accounts   int     // of the start time
+	noise      float64 // share of the machine that others may use in a run
 	binary     string
 	log        io.Writer
 	verbose    bool
@@ -62,6 +63,7 @@ func main() {
 	flag.IntVar(&p.window, "window", 128, "operations under way at once")
 	flag.IntVar(&p.many, "memory-users", 200_000, "registered users of the memory part")
 	flag.IntVar(&p.accounts, "start-accounts", 100_000, "accounts of which the start time is measured")
+	flag.Float64Var(&p.noise, "noise", 0.08, "share of the machine that other programs may use before a run is made again")
 	flag.BoolVar(&p.verbose, "v", false, "print the report of each run")
 	flag.Parse()
 

@@ -37,8 +37,8 @@ func (p *plan) one(ctx context.Context, s *server, part, transport string, o ben
 				return run{}, err
 			}
 		}
-		if others <= othersLimit || try == tries {
-			return run{Report: r, Others: others}, nil
+		if noisy := others > p.noise; !noisy || try == tries {
+			return run{Report: r, Others: others, Noisy: noisy}, nil
 		}
 		fmt.Fprintf(p.log, "something else used %.0f %% of the machine; once more\n", others*100)
 	}

@@ -10,10 +10,6 @@ import (
 	"rollcall/bench"
 )
 
-// othersLimit is the share of the machine that other programs may use during
-// a run before it is done again.
-const othersLimit = 0.08
-
 // share tells how much of the machine was used by programs that are neither
 // the servers nor the generator.
 type share struct {
