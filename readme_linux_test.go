@@ -237,7 +237,7 @@ func TestPageCommands(t *testing.T) {
 			continue
 		}
 		for _, s := range steps(t, read(t, page)) {
-			words := fields(s.command)
+			words := fields(strings.TrimPrefix(s.command, "sudo -u rollcall "))
 			at := slices.IndexFunc(words, func(w string) bool { return w == "rollcall" || w == "./bin/rollcall" })
 			if at < 0 || at+1 == len(words) {
 				continue
