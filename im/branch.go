@@ -23,10 +23,11 @@ func (r *Relay) keyOf(m *sip.Message) requestKey {
 }
 
 // branch is what the request is sent under to a device: the same after a crash,
-// so that the device takes a repeat for a retransmission. Its tail recognises a
-// request that comes back.
-func (r *Relay) branch(k requestKey, device, loop string) string {
-	sum := r.hash(string(k[:]), device)
+// so that the device takes a repeat for a retransmission, and another one after
+// each answer it gave, so that a new try is not taken for one. Its tail
+// recognises a request that comes back.
+func (r *Relay) branch(k requestKey, device string, answers uint64, loop string) string {
+	sum := r.hash(string(k[:]), device, string(binary.AppendUvarint(nil, answers)))
 	buf := make([]byte, 0, len(sip.MagicCookie)+32+len(loop))
 	buf = append(buf, sip.MagicCookie...)
 	buf = hex.AppendEncode(buf, sum[:16])

@@ -33,6 +33,7 @@ type outgoing struct {
 // §5.3: one flow of them at a time), one contact, or a peer domain.
 type device struct {
 	name     string
+	answers  uint64 // that it gave before, none of them a 2xx
 	bindings []registrar.Binding
 	peer     *Peer
 	uri      string // Request-URI for a peer
@@ -103,8 +104,9 @@ func (r *Relay) deliver(ctx context.Context, tx *transaction.Server, o *outgoing
 	}
 	r.patience.add(f, time.Now())
 	var best result
-	var refused []string // devices that will not take it
-	var queued bool
+	var tried []trial
+	refused := 0
+	queued := false
 	for open := len(devices); open > 0; {
 		var x result
 		select {
@@ -114,7 +116,7 @@ func (r *Relay) deliver(ctx context.Context, tx *transaction.Server, o *outgoing
 		}
 		if x.impatient {
 			if !f.done.Swap(true) {
-				queued = r.keep(ctx, tx, o, refused)
+				queued = r.keep(ctx, tx, o, tried)
 			}
 			continue
 		}
@@ -129,14 +131,12 @@ func (r *Relay) deliver(ctx context.Context, tx *transaction.Server, o *outgoing
 				r.offline.taken(ctx, o)
 				queued = false
 			}
-		case x.passing():
-			best = better(best, x)
-			if len(devices) > 1 {
-				r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
-			}
 		default:
 			best = better(best, x)
-			refused = append(refused, x.device)
+			tried = note(tried, x)
+			if !x.passing() {
+				refused++
+			}
 			if len(devices) > 1 {
 				r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
 			}
@@ -145,11 +145,11 @@ func (r *Relay) deliver(ctx context.Context, tx *transaction.Server, o *outgoing
 	if f.done.Swap(true) {
 		return
 	}
-	if len(refused) == len(devices) || best.status/100 == 6 || devices[0].peer != nil {
+	if refused == len(devices) || best.status/100 == 6 || devices[0].peer != nil {
 		r.giveUp(tx, o, best)
 		return
 	}
-	r.keep(ctx, tx, o, refused)
+	r.keep(ctx, tx, o, tried)
 }
 
 // giveUp tells the sender what the devices said.
@@ -165,15 +165,15 @@ func (r *Relay) giveUp(tx *transaction.Server, o *outgoing, best result) {
 
 // keep puts the message into the offline queue and answers 202 (RFC 3428 §7), or
 // 480 where it can't wait. It reports whether it is kept.
-func (r *Relay) keep(ctx context.Context, tx *transaction.Server, o *outgoing, refused []string) bool {
-	fault := r.offline.put(ctx, o, refused)
+func (r *Relay) keep(ctx context.Context, tx *transaction.Server, o *outgoing, tried []trial) bool {
+	fault := r.offline.put(ctx, o, tried)
 	if fault != nil {
 		r.refuse(tx, o, fault)
 		return false
 	}
 	r.outcome(o, archive.Stored, sip.StatusAccepted, "", "", "")
 	r.answer(tx, &sip.Error{Status: sip.StatusAccepted})
-	r.offline.recheck(ctx, o.to)
+	r.offline.recheck(ctx, o)
 	return true
 }
 
@@ -244,7 +244,7 @@ func (r *Relay) tryBinding(ctx context.Context, o *outgoing, d *device, i int, d
 		finish(result{reason: "Flow is gone"})
 		return
 	}
-	r.sendTo(ctx, o, h, d.name, finish)
+	r.sendTo(ctx, o, h, d, finish)
 }
 
 func (r *Relay) tryPeer(ctx context.Context, o *outgoing, d *device, done func(result)) {
@@ -255,7 +255,7 @@ func (r *Relay) tryPeer(ctx context.Context, o *outgoing, d *device, done func(r
 		return
 	}
 	h := hop{proto: d.peer.Proto, remote: remote, uri: d.uri}
-	r.sendTo(ctx, o, h, d.peer.Domain, func(x result) {
+	r.sendTo(ctx, o, h, d, func(x result) {
 		x.device, x.target = d.peer.Name, d.peer.Address
 		done(x)
 	})
@@ -267,7 +267,7 @@ const maxDatagram = 1300
 
 // sendTo is the one place where a MESSAGE leaves the server. Without the
 // journal's receipt it does not.
-func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, device string, done func(result)) {
+func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, d *device, done func(result)) {
 	if !o.receipt.Valid() {
 		panic("im: a message was to leave without a durable record")
 	}
@@ -283,19 +283,19 @@ func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, device string, d
 				return
 			}
 			h.flow, h.fallback = flow, flow
-			r.sendOver(o, h, device, done)
+			r.sendOver(o, h, d, done)
 		})
 		return
 	}
 	h.flow = flow
-	r.sendOver(o, h, device, done)
+	r.sendOver(o, h, d, done)
 }
 
 // headroom is what forwarding adds to a request, about.
 const headroom = 150
 
-func (r *Relay) sendOver(o *outgoing, h hop, device string, done func(result)) {
-	branch := r.branch(o.key, device, o.loop)
+func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
+	branch := r.branch(o.key, d.name, d.answers, o.loop)
 	r.o.Transactions.Request(h.flow, branch, r.forwarded(o, h, branch), func(m *sip.Message, err error) {
 		if err != nil {
 			done(result{reason: err.Error()})

@@ -194,7 +194,7 @@ func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
 	if !s.Rules.Ours(o.to.Domain()) {
 		for _, p := range s.Peers {
 			if strings.EqualFold(p.Domain, o.to.Domain()) {
-				return []device{{peer: &p, uri: o.req.RequestURI()}}, nil
+				return []device{{name: p.Domain, peer: &p, uri: o.req.RequestURI()}}, nil
 			}
 		}
 		return nil, sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")

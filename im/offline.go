@@ -3,7 +3,6 @@ package im
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +48,7 @@ func queuedKey(id archive.ID) store.Key { return store.Key{Kind: kindQueued, Own
 
 // put keeps a message. It is durable when put returns nil; else the error is the
 // answer for the sender.
-func (q *offline) put(ctx context.Context, o *outgoing, refused []string) *sip.Error {
+func (q *offline) put(ctx context.Context, o *outgoing, tried []trial) *sip.Error {
 	s := q.r.settings.Load()
 	expires, ok := expiryOf(o, s.OfflineLife, time.Now())
 	if o.composing || !ok {
@@ -67,7 +66,7 @@ func (q *offline) put(ctx context.Context, o *outgoing, refused []string) *sip.E
 	if _, err := q.r.o.Store.Apply(ctx, queuedKey(id), store.Any, store.Put(store.Item{Value: encodeQueued(o), Expires: till})); err != nil {
 		return q.r.storeFault(o, err)
 	}
-	e := entry{id: id, expires: expires, refused: refused}
+	e := entry{id: id, expires: expires, tried: tried}
 	item := store.Item{ID: string(id[:]), Value: e.encode(), Expires: till}
 	if _, err := q.r.o.Store.Apply(ctx, queueKey(o.to), store.Any, store.Put(item)); err != nil {
 		return q.r.storeFault(o, err)
@@ -92,23 +91,20 @@ func (q *offline) remove(ctx context.Context, aor sip.AOR, id archive.ID) error 
 	return err
 }
 
-// recheck looks whether a device came while the message was being kept.
-func (q *offline) recheck(ctx context.Context, aor sip.AOR) {
-	bindings, err := q.r.o.Locations.Lookup(ctx, aor)
+// recheck looks whether a device came while the message was on its way into the
+// queue.
+func (q *offline) recheck(ctx context.Context, o *outgoing) {
+	bindings, err := q.r.o.Locations.Lookup(ctx, o.to)
 	if err != nil {
 		return
 	}
 	for i := range bindings {
-		if time.Since(bindings[i].Updated) < recheckWindow {
-			q.present(aor)
+		if bindings[i].Updated.After(o.received) {
+			q.present(o.to)
 			return
 		}
 	}
 }
-
-// recheckWindow is how fresh a registration must be to have come while a message
-// was on its way into the queue.
-const recheckWindow = 2 * time.Second
 
 // Present tells that a device of the account has registered or refreshed. What
 // waits for the account is delivered in the background.
@@ -205,27 +201,29 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more boo
 	}
 	waits := false
 	for _, d := range devicesOf(bindings) {
-		if slices.Contains(e.refused, d.name) {
+		t := e.trialOf(d.name)
+		if t.refused {
 			continue
 		}
+		d.answers = t.answers
 		x, err := q.offer(ctx, o, &d)
 		if err != nil {
 			return false, err
 		}
-		switch {
-		case x.delivered():
+		if x.delivered() {
 			q.r.Counters.Redelivered.Add(1)
 			q.r.outcome(o, archive.Delivered, x.status, x.reason, x.target, x.device)
 			return true, q.remove(ctx, aor, e.id)
-		case x.passing():
-			waits = true
-		default:
-			q.r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
-			e.refused = append(e.refused, d.name)
-			item := store.Item{ID: string(e.id[:]), Value: e.encode(), Expires: e.expires.Add(keepAfter)}
-			if _, err := q.r.o.Store.Apply(ctx, queueKey(aor), store.Any, store.Put(item)); err != nil {
-				return false, err
-			}
+		}
+		waits = waits || x.passing()
+		if x.status == 0 {
+			continue
+		}
+		q.r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
+		e.tried = note(e.tried, x)
+		item := store.Item{ID: string(e.id[:]), Value: e.encode(), Expires: e.expires.Add(keepAfter)}
+		if _, err := q.r.o.Store.Apply(ctx, queueKey(aor), store.Any, store.Put(item)); err != nil {
+			return false, err
 		}
 	}
 	return !waits, nil

@@ -30,15 +30,59 @@ var errQueued = errors.New("stored message can't be read")
 type entry struct {
 	id      archive.ID
 	expires time.Time
-	refused []string // devices that will not take it
+	tried   []trial
+}
+
+// trial is what a device answered so far.
+type trial struct {
+	device  string
+	answers uint64 // final answers that were no 2xx
+	refused bool   // the last of them was about the message: it will not take it
+}
+
+// maxTrials bounds what is remembered of devices for one message.
+const maxTrials = 64
+
+// trialOf returns what is known of a device.
+func (e *entry) trialOf(device string) trial {
+	for _, t := range e.tried {
+		if t.device == device {
+			return t
+		}
+	}
+	return trial{device: device}
+}
+
+// note adds a device's answer to what is known. No answer at all is not one: the
+// device may have the message, so the next try is a retransmission to it.
+func note(tried []trial, x result) []trial {
+	if x.status == 0 {
+		return tried
+	}
+	for i := range tried {
+		if tried[i].device == x.device {
+			tried[i].answers++
+			tried[i].refused = !x.passing()
+			return tried
+		}
+	}
+	if len(tried) == maxTrials {
+		tried = tried[1:]
+	}
+	return append(tried, trial{x.device, 1, !x.passing()})
 }
 
 func (e *entry) encode() []byte {
 	b := []byte{entryVersion}
 	b = binary.AppendUvarint(b, uint64(e.expires.UnixMilli()))
-	b = binary.AppendUvarint(b, uint64(len(e.refused)))
-	for _, d := range e.refused {
-		b = appendString(b, d)
+	b = binary.AppendUvarint(b, uint64(len(e.tried)))
+	for _, t := range e.tried {
+		b = appendString(b, t.device)
+		flags := t.answers << 1
+		if t.refused {
+			flags |= 1
+		}
+		b = binary.AppendUvarint(b, flags)
 	}
 	return b
 }
@@ -52,7 +96,10 @@ func decodeEntry(item store.Item) (entry, error) {
 	d := decoder{b: item.Value[1:]}
 	e.expires = time.UnixMilli(int64(d.uint())).UTC()
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
-		e.refused = append(e.refused, d.string())
+		t := trial{device: d.string()}
+		flags := d.uint()
+		t.answers, t.refused = flags>>1, flags&1 == 1
+		e.tried = append(e.tried, t)
 	}
 	return e, d.err
 }

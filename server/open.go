@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,6 +94,9 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 
 // recover reads what the last run left unfinished.
 func (s *Server) recover() error {
+	if err := s.registrar.Sweep(s.ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		return fmt.Errorf("remove bindings of closed connections: %w", err)
+	}
 	last, err := s.journal.Last()
 	if err != nil {
 		return fmt.Errorf("read the end of the journal: %w", err)
@@ -142,7 +146,8 @@ func limitsOf(cfg *config.Config) sip.Limits {
 func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
 	return registrar.Options{
 		Default: cfg.Registrar.DefaultExpires.Duration, Min: cfg.Registrar.MinExpires.Duration, Max: cfg.Registrar.MaxExpires.Duration,
-		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Outbound: true, Log: s.log,
+		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Alive: s.transport.Alive,
+		Outbound: true, Log: s.log,
 	}
 }
 

@@ -116,6 +116,10 @@ func (rq *request) options() {
 		return
 	}
 	if rq.m.URI().User != "" {
+		if rq.m.Get(sip.HeaderMaxForwards) == "0" { // §11, §16.3 item 3
+			rq.fail(sip.NewError(sip.StatusTooManyHops, ""))
+			return
+		}
 		rq.fail(sip.NewError(sip.StatusMethodNotAllowed, "", sip.Field{Name: "Allow", Value: "MESSAGE"}))
 		return
 	}

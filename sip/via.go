@@ -31,7 +31,7 @@ func ParseVia(s string) (Via, error) {
 		return v, errVia
 	}
 	version, rest, ok := strings.Cut(rest, "/")
-	if !ok || trim(version) != "2.0" {
+	if !ok || !isToken(trim(version)) { // another version is the start line's fault: 505 has to find its way
 		return v, errVia
 	}
 	rest = trimLeft(rest)
