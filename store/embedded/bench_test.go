@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func BenchmarkRefresh(b *testing.B) {
 				for pb.Next() {
 					i += 7919
 					set, _ := db.Load(ctx, keys[i%n])
-					if _, err := db.Apply(ctx, keys[i%n], set.Version, change); err != nil && err != store.ErrConflict {
+					if _, err := db.Apply(ctx, keys[i%n], set.Version, change); err != nil && !errors.Is(err, store.ErrConflict) {
 						b.Error(err)
 					}
 				}

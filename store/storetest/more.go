@@ -98,7 +98,8 @@ func batch(t *testing.T, s store.Store, kind *store.Kind) {
 	}
 	err := store.ApplyAll(ctx, s, ops)
 	refused := make(map[int]error)
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
 		for _, err := range joined.Unwrap() {
 			var op *store.OpError
 			if errors.As(err, &op) {
