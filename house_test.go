@@ -37,7 +37,8 @@ func files(t *testing.T) []string {
 		case ".test", ".prof", ".sum":
 			return nil
 		}
-		if d.Type().IsRegular() && (name[0] != '.' || name == ".golangci.yml") {
+		built := p == "rollcall" // go build puts it there, git passes over it
+		if d.Type().IsRegular() && !built && (name[0] != '.' || name == ".golangci.yml") {
 			found = append(found, filepath.ToSlash(p))
 		}
 		return nil
@@ -105,9 +106,13 @@ func TestText(t *testing.T) {
 			if file == "LICENSE" || rule.only != "" && path.Ext(file) != rule.only {
 				continue
 			}
-			for i, line := range strings.Split(read(t, file), "\n") {
+			text := read(t, file)
+			if strings.ContainsRune(text[:min(len(text), 8192)], 0) {
+				continue // a binary that somebody built here
+			}
+			for i, line := range strings.Split(text, "\n") {
 				if rule.pattern.MatchString(line) {
-					t.Errorf("%s:%d: %s: %s", file, i+1, rule.say, strings.TrimSpace(line))
+					t.Errorf("%s:%d: %s: %.200s", file, i+1, rule.say, strings.TrimSpace(line))
 				}
 			}
 		}
