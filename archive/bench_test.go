@@ -71,3 +71,28 @@ func BenchmarkEncode(b *testing.B) {
 		buf = appendFrame(buf[:0], r)
 	}
 }
+
+// BenchmarkVerify reads an archive of b.N messages and outcomes.
+func BenchmarkVerify(b *testing.B) {
+	dir := b.TempDir()
+	j := open(b, dir, Options{Node: "n1", noSync: true, MaxPending: 1 << 30})
+	for i := range b.N {
+		m := message(i)
+		if err := j.Note(m); err != nil {
+			b.Fatal(err)
+		}
+		if err := j.Note(outcome(m, Delivered)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	rep, err := Verify(dir)
+	if err != nil || !rep.OK || rep.Records != uint64(2*b.N) {
+		b.Fatalf("%+v %v", rep, err)
+	}
+	b.ReportMetric(float64(rep.Records)/b.Elapsed().Seconds(), "records/s")
+}

@@ -247,10 +247,8 @@ func (j *Journal) create() error {
 	if err := j.datasync(); err != nil {
 		return err
 	}
-	if !j.o.noSync { // the name of the file must be durable too
-		if err := j.dirf.Sync(); err != nil {
-			return fmt.Errorf("sync archive folder: %w", err)
-		}
+	if err := j.syncFolder(); err != nil {
+		return err
 	}
 	s.durable, s.durableCRC = s.off, s.crc
 	return nil
@@ -372,6 +370,17 @@ func (j *Journal) datasync() error {
 			return fmt.Errorf("sync %s: %w", j.seg.name, err)
 		}
 	}
+}
+
+// syncFolder makes the names of the segments durable.
+func (j *Journal) syncFolder() error {
+	if j.o.noSync {
+		return nil
+	}
+	if err := j.dirf.Sync(); err != nil {
+		return fmt.Errorf("sync archive folder: %w", err)
+	}
+	return nil
 }
 
 // frameSize is the whole size of the frame that b begins with.

@@ -76,7 +76,7 @@ func (j *Journal) recover() error {
 		}
 		return j.continueAfter(path, name, t, i > 0 && numbers[i-1] == numbers[i]-1)
 	}
-	return j.dirf.Sync()
+	return j.syncFolder()
 }
 
 func (j *Journal) continueAfter(path, name string, t tail, hasPrev bool) error {
@@ -101,8 +101,10 @@ func (j *Journal) continueAfter(path, name string, t tail, hasPrev bool) error {
 			return fmt.Errorf("cut torn tail: %w", err)
 		}
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("sync last segment: %w", err)
+	if !j.o.noSync {
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("sync last segment: %w", err)
+		}
 	}
 	if p := t.header.prev; hasPrev && t.damage == nil {
 		// A segment that was given up after an error of the disk may still
@@ -119,7 +121,7 @@ func (j *Journal) continueAfter(path, name string, t tail, hasPrev bool) error {
 	j.lastArchived = t.lastArchived
 	j.prev = link{id: t.header.id, length: t.end, crc: t.crc}
 	j.seq.Store(t.lastSeq)
-	return j.dirf.Sync()
+	return j.syncFolder()
 }
 
 // tail is what a segment says about its end.

@@ -142,8 +142,8 @@ func TestTornTail(t *testing.T) {
 // Verify names the file and a place at or before the byte, within its record.
 func TestFlippedBit(t *testing.T) {
 	src := t.TempDir()
-	j := open(t, src, Options{Node: "n1", SegmentBytes: 2500})
-	for i, m := range write(t, j, 0, 7) {
+	j := open(t, src, Options{Node: "n1", SegmentBytes: 1900})
+	for i, m := range write(t, j, 0, 4) {
 		if err := j.Note(outcome(m, Disposition(1+i%7))); err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestFlippedBit(t *testing.T) {
 	if len(files) < 2 {
 		t.Fatalf("%d segments", len(files))
 	}
-	if rep := verified(t, src); !rep.OK || rep.Records != 14 || rep.Messages != 7 {
+	if rep := verified(t, src); !rep.OK || rep.Records != 8 || rep.Messages != 4 {
 		t.Fatalf("%+v %v", rep, rep.Err())
 	}
 	dir := copyDir(t, src)
@@ -324,8 +324,8 @@ func TestMissingFolder(t *testing.T) {
 // TestReaderFollows reads while a journal writes, over rotations.
 func TestReaderFollows(t *testing.T) {
 	dir := t.TempDir()
-	j := open(t, dir, Options{Node: "n1", SegmentBytes: 3000})
-	const n = 300
+	j := open(t, dir, Options{Node: "n1", SegmentBytes: 2000})
+	const n = 150
 	failed := make(chan error, 3)
 	for range 3 {
 		go func() {
