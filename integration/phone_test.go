@@ -18,7 +18,10 @@ const (
 	timerF = 64 * t1
 )
 
-var errTimeout = errors.New("no final answer within 64*T1")
+var (
+	errTimeout = errors.New("no final answer within 64*T1")
+	errLost    = errors.New("the connection was closed")
+)
 
 // phone is this package's own SIP client: one socket, digest with nonce reuse,
 // retransmission by RFC 3261 timers. It answers every MESSAGE 200 and keeps it.
@@ -35,6 +38,7 @@ type phone struct {
 	to  net.Addr
 	tcp net.Conn
 
+	lost     chan struct{} // closed when the TCP connection has ended
 	mu       sync.Mutex
 	write    sync.Mutex
 	waiting  map[string]chan *packet // by branch
@@ -75,7 +79,11 @@ func (p *phone) connect() {
 			p.t.Fatal(err)
 		}
 		p.tcp, p.local = c, c.LocalAddr().String()
-		go p.readTCP(c)
+		p.lost = make(chan struct{})
+		go func() {
+			defer close(p.lost)
+			p.readTCP(c)
+		}()
 	}
 }
 
@@ -217,6 +225,8 @@ func (p *phone) transact(ctx context.Context, m *packet) (*packet, error) {
 				}
 			case <-again.C:
 				break wait
+			case <-p.lost:
+				return nil, errLost
 			case <-end.C:
 				return nil, errTimeout
 			case <-ctx.Done():

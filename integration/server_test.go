@@ -182,7 +182,7 @@ func (s *server) waitReady() {
 
 // get asks the server's HTTP side; status 0 means no answer.
 func (s *server) get(path string) (int, string) {
-	client := http.Client{Timeout: 2 * time.Second}
+	client := http.Client{Timeout: 5 * time.Second}
 	res, err := client.Get("http://" + s.http + path)
 	if err != nil {
 		return 0, err.Error()

@@ -93,8 +93,10 @@ func (s *sipp) follow(path string) {
 			if strings.HasPrefix(line, "registered") {
 				s.registered <- line
 			} else if rest, ok := strings.CutPrefix(line, "message "); ok {
-				from, text, _ := strings.Cut(rest, " ")
-				s.received <- message{From: from, Text: text}
+				// Other types are notices: that a text came, or is being written.
+				if parts := strings.SplitN(rest, " ", 3); len(parts) == 3 && parts[0] == "text/plain" {
+					s.received <- message{From: parts[1], Text: parts[2]}
+				}
 			}
 		}
 	}
