@@ -166,6 +166,9 @@ func (a *Authenticator) Challenge(m *sip.Message, role Role, stale bool, now tim
 	return a.challenge(role, a.realm(readClaim(m)), stale, now)
 }
 
+// Directory returns the accounts.
+func (a *Authenticator) Directory() *Directory { return a.directory }
+
 // Nonces returns what signs and counts the nonces.
 func (a *Authenticator) Nonces() *digest.Nonces { return a.nonces }
 
