@@ -322,6 +322,7 @@ func (j *Journal) fail(cause error, more ...*batch) {
 	}
 	j.mu.Unlock()
 	if !again {
+		j.failures.Add(1)
 		j.event(Event{What: "journal failed", File: file, Err: cause})
 	}
 	for _, b := range lost {
@@ -361,6 +362,8 @@ func (j *Journal) datasync() error {
 	if j.o.noSync {
 		return nil
 	}
+	began := time.Now()
+	defer func() { j.syncTime.Add(int64(time.Since(began))) }()
 	for {
 		err := syscall.Fdatasync(int(j.seg.f.Fd()))
 		switch {

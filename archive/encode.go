@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// FormatVersion is the version of the files, as FORMAT.md states it.
+const FormatVersion = 1
+
 // Limits of the format. A writer refuses what is larger, and a reader takes a
 // larger length for damage before it allocates anything.
 const (

@@ -102,11 +102,13 @@ type Journal struct {
 	prev         link     // the segment before seg, or the last one when seg is nil
 	unsynced     []*batch // written, not yet durable: notes only
 
-	seq     atomic.Uint64 // last durable
-	records atomic.Uint64
-	bytes   atomic.Uint64
-	syncs   atomic.Uint64
-	writes  atomic.Uint64
+	seq      atomic.Uint64 // last durable
+	records  atomic.Uint64
+	bytes    atomic.Uint64
+	syncs    atomic.Uint64
+	writes   atomic.Uint64
+	syncTime atomic.Int64
+	failures atomic.Uint64
 }
 
 // batch is what goes to the disk with one write. Until it is taken it belongs
@@ -311,8 +313,12 @@ type JournalStats struct {
 	Bytes   uint64 `json:"bytes"`   // of those records
 	Writes  uint64 `json:"writes"`
 	Syncs   uint64 `json:"syncs"`
-	Pending int    `json:"pending_bytes"` // waiting for the disk
-	Backlog int    `json:"backlog_bytes"` // of them notes kept while the disk does not work
+	// SyncTime is spent in syncs, in nanoseconds.
+	SyncTime time.Duration `json:"sync_time_ns"`
+	// Failures counts how often the journal ceased to work.
+	Failures uint64 `json:"failures"`
+	Pending  int    `json:"pending_bytes"` // waiting for the disk
+	Backlog  int    `json:"backlog_bytes"` // of them notes kept while the disk does not work
 }
 
 // Stats returns the counters.
@@ -322,7 +328,8 @@ func (j *Journal) Stats() JournalStats {
 	j.mu.Unlock()
 	return JournalStats{
 		Seq: j.seq.Load(), Records: j.records.Load(), Bytes: j.bytes.Load(),
-		Writes: j.writes.Load(), Syncs: j.syncs.Load(), Pending: pending, Backlog: backlog,
+		Writes: j.writes.Load(), Syncs: j.syncs.Load(), SyncTime: time.Duration(j.syncTime.Load()),
+		Failures: j.failures.Load(), Pending: pending, Backlog: backlog,
 	}
 }
 

@@ -52,7 +52,7 @@ func TestSearch(t *testing.T) {
 		"report":                                 "01",
 		"REPORT quarterly":                       "01",
 		`"quarterly report"`:                     "0",
-		"grüße": "1",
+		"grüße":                                  "1",
 		"GRÜẞE":                                  "1",
 		"repor":                                  "",
 		"from:alice":                             "03",

@@ -181,7 +181,7 @@ func (r *Reader) open() error {
 		return err
 	}
 	h, ok, bad, err := w.header()
-	for try := 0; err == nil && bad != "" && last && w.limit >= headerBlock && try < headerTries; try++ {
+	for try := 0; err == nil && bad != "" && last && !w.closed() && try < headerTries; try++ {
 		time.Sleep(time.Millisecond) // perhaps a journal writes it at this moment
 		w.forget()
 		h, ok, bad, err = w.header()
@@ -365,7 +365,7 @@ func (r *Reader) gap(bad string) error {
 		if err != nil {
 			return err
 		}
-		if !fenced && !r.closed() {
+		if !fenced && !r.w.closed() {
 			if bad == "" {
 				bad = "not a frame"
 			}
@@ -391,26 +391,11 @@ func (r *Reader) gap(bad string) error {
 		r.seq = 0 // how many records are lost in between shows by the next
 	default:
 		r.off = r.w.limit
-		if r.limited || r.closed() {
+		if r.limited || r.w.closed() {
 			r.leave()
 		}
 	}
 	return nil
-}
-
-// closed reports whether the file was finished: then it ends with an end
-// frame, and a bad frame is no torn write. One flipped bit hits the mark at
-// one place only.
-func (r *Reader) closed() bool {
-	if r.w.limit < int64(endFrame) {
-		return false
-	}
-	b, err := r.w.peek(r.w.limit-int64(endFrame), endFrame)
-	if err != nil || len(b) < endFrame {
-		return false
-	}
-	n, fence := frameLen(b)
-	return string(b[endFrame-len(endMagic):]) == endMagic || n == endFrame-frameHead && fence
 }
 
 // Scan calls f with every record of the archive in dir, in order, until f

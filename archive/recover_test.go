@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // crash leaves dir as a process that was killed does: the lock is gone, and
@@ -41,7 +42,7 @@ func write(t *testing.T, j *Journal, from, n int) []*Record {
 
 func copyDir(t *testing.T, from string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "archive")
+	to := filepath.Join(memory(t), "archive")
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +56,17 @@ func verified(t *testing.T, dir string) *Report {
 		t.Fatal(err)
 	}
 	return rep
+}
+
+// memory returns a folder for tests that make many small files.
+func memory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "archive")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func segments(t *testing.T, dir string) []string {
@@ -89,7 +101,7 @@ func TestTornTail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "a")
+	dir := filepath.Join(memory(t), "a")
 	name := filepath.Join(dir, segmentName(1))
 	last := ps[len(ps)-1]
 	for _, zeros := range []bool{false, true} {
@@ -121,7 +133,7 @@ func TestTornTail(t *testing.T) {
 			if torn := rep.Torn != nil; torn == onRecord && !(zeros && !torn) {
 				t.Fatalf("cut at %d (zeros %v): torn %v", cut, zeros, rep.Torn)
 			}
-			j, err := Open(dir, Options{Node: "n1", noSync: true})
+			j, err := Open(dir, Options{Node: "n1", noSync: true, SegmentBytes: 4096})
 			if err != nil {
 				t.Fatalf("cut at %d: %v", cut, err)
 			}
@@ -288,6 +300,42 @@ func TestWrongArchives(t *testing.T) {
 	}
 	if rep := verified(t, src); !rep.OK {
 		t.Fatal(rep.Err())
+	}
+}
+
+// TestWrongRecords: what frames and CRCs cannot tell, because it was written so.
+func TestWrongRecords(t *testing.T) {
+	dir := t.TempDir()
+	var j *Journal
+	j = open(t, dir, Options{Hook: func(op Op, _ int) error {
+		if op == OpSync && j.nextSeq == 4 { // after record 3, as if the journal forgot its last time
+			j.lastArchived = 0
+		}
+		return nil
+	}})
+	j.lastArchived = time.Now().Add(time.Hour).UnixMicro()
+	ctx := context.Background()
+	one := write(t, j, 0, 1)[0]
+	lost := outcome(message(1), Stored)
+	lost.Cites = NewID(time.Now())
+	twice := message(2)
+	twice.ID = one.ID
+	for _, r := range []*Record{lost, twice, message(3)} {
+		if _, err := j.Append(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rep := verified(t, dir)
+	if len(rep.Faults) != 3 {
+		t.Fatalf("%v", rep.Faults)
+	}
+	for i, want := range []string{"record 2: cites", "record 3: ID", "record 4: archived before"} {
+		if !strings.Contains(rep.Faults[i].Error(), want) {
+			t.Errorf("%v, want %q", rep.Faults[i], want)
+		}
 	}
 }
 

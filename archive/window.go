@@ -181,3 +181,18 @@ func plausible(p []byte, n int, seq, span uint64) bool {
 	s := binary.LittleEndian.Uint64(p[atSeq:])
 	return int(binary.LittleEndian.Uint32(p[atEnvelope:])) <= n-recordHead && s >= seq && s-seq <= span+1
 }
+
+// closed reports whether the file was finished: then it ends with an end
+// frame, and a bad frame is no torn write. One flipped bit hits the mark at
+// one place only.
+func (w *window) closed() bool {
+	if w.limit < headerBlock+int64(endFrame) {
+		return false
+	}
+	b, err := w.peek(w.limit-int64(endFrame), endFrame)
+	if err != nil || len(b) < endFrame {
+		return false
+	}
+	n, fence := frameLen(b)
+	return string(b[endFrame-len(endMagic):]) == endMagic || n == endFrame-frameHead && fence
+}
