@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -351,12 +350,17 @@ type claim struct {
 
 func readClaim(m *sip.Message) claim {
 	c := claim{register: m.Method() == "REGISTER"}
-	if from, err := m.From(); err == nil {
+	from, err := m.From()
+	if err == nil {
 		c.from = parseAOR(from.URI)
-		c.anonymous = strings.EqualFold(c.from.Domain(), "anonymous.invalid")
+		c.anonymous = c.from.Domain() == "anonymous.invalid" // an AOR's domain is in lower case
 	}
 	if c.register {
-		if to, err := m.To(); err == nil {
+		switch to, err := m.To(); {
+		case err != nil:
+		case to.URI == from.URI: // nearly always: spare the parsing
+			c.to = c.from
+		default:
 			c.to = parseAOR(to.URI)
 		}
 	}

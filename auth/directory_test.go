@@ -316,7 +316,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 			c.algorithm = algorithm
 			_, err := c.send()
 			c.take(err)
-			messages := make([]*sip.Message, 1<<16)
+			messages := make([]*sip.Message, 1<<10)
 			fresh := func() {
 				_, err := c.send()
 				c.take(err)
