@@ -128,6 +128,9 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 		good("store", "%s, in use by the running server", storeName(cfg))
 	} else {
 		text, err := tryStore(ctx, cfg)
+		if inUse(err) {
+			err = fmt.Errorf("%w; a server that starts or stops has it, or a server of another configuration: try again", err)
+		}
 		report("store", err, "%s", text)
 	}
 	text, err := archiveTailWhole(c, cfg.ArchiveDir())

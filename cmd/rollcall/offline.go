@@ -18,6 +18,42 @@ import (
 	"rollcall/store"
 )
 
+// patience is how long a command waits for another one, or for a server that starts or stops, to let go of the store.
+const patience = 5 * time.Second
+
+// inUse reports that another process has the embedded store. Its lock has no error of its own to ask for.
+func inUse(err error) bool { return err != nil && strings.Contains(err.Error(), " is in use by ") }
+
+// untilFree calls open until the store is free, patience ends or ctx does.
+func untilFree(ctx context.Context, open func() error) error {
+	for deadline := time.Now().Add(patience); ; {
+		err := open()
+		if !inUse(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// reachUsers returns the accounts of the running server, or those of the store when none runs.
+func reachUsers(ctx context.Context, cfg *config.Config) (users api.Users, done func() error, err error) {
+	err = untilFree(ctx, func() error {
+		client, err := api.Dial(ctx, cfg.Socket())
+		switch {
+		case err == nil:
+			users, done = client, client.Close
+		case errors.Is(err, api.ErrNoServer):
+			users, done, err = openUsers(ctx, cfg)
+		}
+		return err
+	})
+	return users, done, err
+}
+
 // openUsers opens the store itself, for commands that find no server.
 func openUsers(ctx context.Context, cfg *config.Config) (api.Users, func() error, error) {
 	st, err := openStore(ctx, cfg)

@@ -41,7 +41,14 @@ func (a *app) serve() *cobra.Command {
 // runServer runs a server until ctx ends and it has drained. up, if it is not nil, is called once the server answers on
 // its control socket.
 func (a *app) runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, level zap.AtomicLevel, up func(context.Context, *api.Client) error) error {
-	s, err := server.New(cfg, log)
+	if client, err := api.Dial(ctx, cfg.Socket()); err == nil {
+		return errors.Join(fmt.Errorf("a server is running on %s already; stop it first or give this one a data_dir of its own", cfg.DataDir), client.Close())
+	}
+	var s *server.Server
+	err := untilFree(ctx, func() (err error) { // of a command that is just done with the store
+		s, err = server.New(cfg, log)
+		return err
+	})
 	if err != nil {
 		return err
 	}

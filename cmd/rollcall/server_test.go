@@ -23,6 +23,20 @@ func (s *shell) initialise() (sip, web string) {
 	return sip, web
 }
 
+// serve starts the server and waits until it answers on its socket.
+func (s *shell) serve() *process {
+	s.t.Helper()
+	p := s.start("serve")
+	await(s.t, "the server", func() bool {
+		client, err := api.Dial(s.t.Context(), filepath.Join(s.dir, "data", "rollcall.sock"))
+		if err == nil {
+			client.Close()
+		}
+		return err == nil
+	})
+	return p
+}
+
 // notifications collects what the server tells systemd.
 func (s *shell) notifications() *buffer {
 	s.t.Helper()
@@ -78,7 +92,7 @@ func TestInitCheckServe(t *testing.T) {
 		t.Errorf("control socket: %v, %v", info, err)
 	}
 	s.fails(0, "held by the running server", "check")
-	s.fails(1, "in use by process", "serve") // a second server of the same folder
+	s.fails(1, "a server is running on", "serve") // a second one of the same folder
 
 	s.ok("user", "add", "bob")
 	s.write("carol.pw", "other secret\n")
@@ -183,8 +197,7 @@ func TestImportExport(t *testing.T) {
 			s := newShell(t)
 			s.initialise()
 			if running {
-				s.start("serve")
-				await(t, "the server", func() bool { return strings.Contains(s.ok("check"), "running, pid") })
+				s.serve()
 			}
 			s.write("staff.csv", csvHeader+
 				"sip:alice@example.com,correct horse,\"Able, Alice\",alice@example.com,Sales,sales;berlin\n"+
@@ -231,13 +244,32 @@ func TestImportManyLines(t *testing.T) {
 		fmt.Fprintf(&b, "sip:user%d@example.com,password%d,User %d,,unit%d,\n", i, i, i, i%50)
 	}
 	s.write("many.csv", b.String())
-	s.start("serve")
-	await(t, "the server", func() bool { return strings.Contains(s.ok("check"), "running, pid") })
+	s.serve()
 	if out := s.ok("user", "import", "many.csv"); !strings.Contains(out, fmt.Sprintf("added %d", n)) {
 		t.Errorf("import printed %s", out)
 	}
 	if got := strings.Count(s.ok("user", "list"), "\n"); got != n {
 		t.Errorf("%d accounts, want %d", got, n)
+	}
+}
+
+// Commands that open the store and a server that starts at the same time all succeed.
+func TestCommandsBesideStart(t *testing.T) {
+	s := newShell(t)
+	s.initialise()
+	s.env = append(s.env, "ROLLCALL_PASSWORD=secret")
+	var commands []*process
+	for i := range 6 {
+		commands = append(commands, s.start("user", "add", fmt.Sprintf("user%d", i)))
+		if i == 2 {
+			s.start("serve")
+		}
+	}
+	for _, c := range commands {
+		c.await("added sip:user")
+	}
+	if out := s.ok("user", "list"); strings.Count(out, "\n") != 6 {
+		t.Errorf("accounts:\n%s", out)
 	}
 }
 

@@ -34,18 +34,11 @@ func (a *app) withUsers(ctx context.Context, f func(*config.Config, api.Users) e
 	if err != nil {
 		return err
 	}
-	client, err := api.Dial(ctx, cfg.Socket())
-	if err == nil {
-		return errors.Join(f(cfg, client), client.Close())
-	}
-	if !errors.Is(err, api.ErrNoServer) {
-		return err
-	}
-	users, closeStore, err := openUsers(ctx, cfg)
+	users, done, err := reachUsers(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(cfg, users), closeStore())
+	return errors.Join(f(cfg, users), done())
 }
 
 func passwordFlag(c *cobra.Command, file *string) {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Each fault is found, and said with what to do.
+func TestCheckFindsFaults(t *testing.T) {
+	find := func(t *testing.T, s *shell, what, text, fix string) {
+		t.Helper()
+		r := s.run("", "check", "--json")
+		var found []finding
+		if err := json.Unmarshal([]byte(r.stdout), &found); err != nil {
+			t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
+		}
+		for _, f := range found {
+			if f.What == what && !f.OK && strings.Contains(f.Text, text) && strings.Contains(f.Fix, fix) {
+				if r.code != 1 {
+					t.Errorf("exit code %d with a fault", r.code)
+				}
+				return
+			}
+		}
+		t.Errorf("no fault of %s with %q and %q in\n%s", what, text, fix, r.stdout)
+	}
+
+	t.Run("ports", func(t *testing.T) {
+		s := newShell(t)
+		sip, web := s.initialise()
+		u, err := net.ListenPacket("udp", sip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Close()
+		l, err := net.Listen("tcp", web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		find(t, s, "listen", "udp port "+sip+" is taken by ", "choose another address")
+		find(t, s, "http", "tcp port "+web+" is taken by ", "choose another address")
+	})
+
+	t.Run("folders", func(t *testing.T) {
+		s := newShell(t)
+		s.initialise()
+		s.write("data", "a file")
+		find(t, s, "data_dir", "is not a folder", "")
+		if err := os.Remove(filepath.Join(s.dir, "data")); err != nil {
+			t.Fatal(err)
+		}
+		keys := filepath.Join(s.dir, "data", "keys")
+		if err := os.MkdirAll(keys, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		find(t, s, "keys_dir", "can be read by others", "chmod 700")
+	})
+
+	t.Run("store", func(t *testing.T) {
+		s := newShell(t)
+		s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\nstore.url = \"redis://"+freeAddress(t)+"\"\n")
+		find(t, s, "store", "open store", "")
+	})
+
+	t.Run("archive", func(t *testing.T) {
+		s := newShell(t)
+		s.initialise()
+		s.env = append(s.env, "ROLLCALL_PASSWORD=secret")
+		s.ok("user", "add", "alice")
+		server := s.serve()
+		for _, text := range []string{"one", "two", "three"} {
+			s.ok("send", "alice", "alice", text)
+		}
+		server.stop(syscall.SIGTERM)
+		s.ok("check")
+		files, err := filepath.Glob(filepath.Join(s.dir, "data", "archive", "*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("archive files %v, %v", files, err)
+		}
+		b, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := strings.Index(string(b), "\r\n\r\ntwo")
+		if at < 0 {
+			t.Fatal("the second message is not in the file")
+		}
+		b[at+4] ^= 1
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		find(t, s, "archive", filepath.Base(files[0]), "archive verify")
+		s.fails(1, "fault\t", "archive", "verify")
+		s.fails(1, "damaged\t", "archive", "verify")
+	})
+
+	t.Run("dead socket", func(t *testing.T) {
+		s := newShell(t)
+		s.initialise()
+		server := s.serve()
+		server.stop(syscall.SIGKILL)
+		if out := s.ok("check"); !strings.Contains(out, "not running") {
+			t.Errorf("check after kill -9:\n%s", out)
+		}
+		s.fails(1, "no server is running", "registrations")
+		s.ok("user", "list")
+		s.serve()
+	})
+}
