@@ -40,7 +40,7 @@ type outcome struct {
 // takes it for a retransmission.
 func TestKillUnderLoad(t *testing.T) {
 	t.Parallel()
-	const senders = 8
+	const senders = 24
 	here, away := account{"here", "here-secret"}, account{"away", "away-secret"}
 	accounts := []account{here, away}
 	for i := range senders {
@@ -77,12 +77,12 @@ func TestKillUnderLoad(t *testing.T) {
 				mu.Lock()
 				outcomes = append(outcomes, outcome{m.key(), to.User, a.status()})
 				mu.Unlock()
-				time.Sleep(time.Duration(10+rand.IntN(20)) * time.Millisecond)
+				time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
 			}
 		})
 	}
 	for range kills(t) {
-		time.Sleep(time.Duration(200+rand.IntN(1000)) * time.Millisecond)
+		time.Sleep(time.Duration(100+rand.IntN(1700)) * time.Millisecond)
 		s.kill()
 		s.mustVerify()
 		s.start()
@@ -140,6 +140,17 @@ func TestKillUnderLoad(t *testing.T) {
 		}
 	}
 
+	// Nor does a sender's repetition after the restart make a second request.
+	for name, p := range receivers {
+		texts := map[string]string{}
+		for _, m := range p.got() {
+			if before, again := texts[m.body]; again && before != m.key() {
+				t.Errorf("%s received %q in two requests, %s and %s", name, m.body, before, m.key())
+			}
+			texts[m.body] = m.key()
+		}
+	}
+
 	// Neither the same device nor another gets anything once more.
 	before := len(late.texts())
 	late.mustRegister()
@@ -171,6 +182,53 @@ func TestKillUnderLoad(t *testing.T) {
 	}
 	if code := s.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)
+	}
+	s.mustVerify()
+}
+
+// TestRetransmissionAfterKill has the server die between the delivery of a
+// message and its answer. The sender repeats the request, as it must, and gets
+// the answer; the device sees one request, not two.
+func TestRetransmissionAfterKill(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	sender, receiver := newPhone(t, s.addr, "udp", alice), newPhone(t, s.addr, "udp", bob)
+	receiver.mustRegister()
+	sender.mustMessage(bob, "before", 200)
+	time.Sleep(1500 * time.Millisecond) // the registration outlives a kill
+	arrived := make(chan struct{}, 100)
+	receiver.answerWith(func(*packet) int {
+		arrived <- struct{}{}
+		return 0
+	})
+	m := sender.newText(bob, greeting)
+	answer := make(chan int, 1)
+	go func() {
+		a, err := sender.do(context.Background(), m)
+		if err != nil {
+			t.Errorf("MESSAGE: %v", err)
+			answer <- 0
+			return
+		}
+		answer <- a.status()
+	}()
+	<-arrived
+	s.kill()
+	receiver.answerWith(nil)
+	s.start()
+	if status := <-answer; status/100 != 2 {
+		t.Errorf("the repeated request was answered %d", status)
+	}
+	receiver.mustRegister() // what was kept comes now
+	time.Sleep(2 * time.Second)
+	requests := map[string]bool{}
+	for _, got := range receiver.got() {
+		if got.body == greeting {
+			requests[got.key()+" "+got.branch()] = true
+		}
+	}
+	if len(requests) != 1 {
+		t.Errorf("the device saw %d requests: %v", len(requests), requests)
 	}
 	s.mustVerify()
 }
