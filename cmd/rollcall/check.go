@@ -57,7 +57,11 @@ func (a *app) check() *cobra.Command {
 				if f.Fix != "" {
 					text += "; " + f.Fix
 				}
-				rows[i] = []string{word, f.What, text}
+				what := f.What
+				if isTerminal(a.stdout) {
+					what = fmt.Sprintf("%-8s", what)
+				}
+				rows[i] = []string{word, what, text}
 			}
 			if asJSON {
 				err = a.json(found)

@@ -278,6 +278,9 @@ func TestDev(t *testing.T) {
 	addr := freeAddress(t)
 	dev := s.start("dev", "--listen", addr)
 	dev.await("Ctrl-C ends")
+	if strings.Contains(dev.out.String(), "--config") {
+		t.Errorf("dev shows flags that are not needed:\n%s", dev.out)
+	}
 	if out := s.ok("send", "alice", "carol", "hello"); out != "202 Accepted\n" {
 		t.Errorf("send printed %q", out)
 	}
@@ -288,6 +291,16 @@ func TestDev(t *testing.T) {
 	}
 	if r := s.run("", "dev", "--listen", addr); r.code != 1 || !strings.Contains(r.stderr, addr+" is taken by rollcall (pid ") {
 		t.Errorf("a second dev on the same port: %+v", r)
+	}
+	// A second one elsewhere, where another configuration comes first: its hints name its own.
+	s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\n")
+	second := s.start("dev", "--listen", freeAddress(t), "--http", "127.0.0.1:0")
+	second.await("Ctrl-C ends")
+	if !strings.Contains(second.out.String(), "watch bob --config "+s.dir) {
+		t.Errorf("dev beside ./rollcall.toml shows\n%s", second.out)
+	}
+	if code := second.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("the second dev ended with %d", code)
 	}
 	watch.stop(syscall.SIGINT)
 	if code := dev.stop(syscall.SIGINT); code != 0 {
