@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"hash/fnv"
+	"hash/maphash"
 	"strings"
 
 	"rollcall/sip"
@@ -17,49 +19,63 @@ type requestKey [16]byte
 func (r *Relay) keyOf(m *sip.Message) requestKey {
 	via := m.Via()
 	n, _ := m.CSeq()
-	sum := r.hash(via.Branch, via.Host, string(binary.BigEndian.AppendUint16(nil, via.Port)),
-		m.CallID(), string(binary.BigEndian.AppendUint32(nil, n)), m.Get(sip.HeaderFrom))
+	var space [512]byte
+	b := append(space[:0], r.o.Key...)
+	for _, part := range [...]string{via.Branch, via.Host, m.CallID(), m.Get(sip.HeaderFrom)} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	b = binary.LittleEndian.AppendUint16(b, via.Port)
+	b = binary.LittleEndian.AppendUint32(b, n)
+	sum := sha256.Sum256(b)
 	return requestKey(sum[:16])
 }
 
 // branch is what the request is sent under to a device: the same after a crash,
 // so that the device takes a repeat for a retransmission, and another one after
-// each answer it gave, so that a new try is not taken for one. Its tail
-// recognises a request that comes back.
-func (r *Relay) branch(k requestKey, device string, answers uint64, loop string) string {
-	sum := r.hash(string(k[:]), device, string(binary.AppendUvarint(nil, answers)))
-	buf := make([]byte, 0, len(sip.MagicCookie)+32+len(loop))
+// each answer it gave, so that a new try is not taken for one. The key makes it
+// unguessable, the device unique, and the loop mark recognises a request that
+// comes back.
+func branch(k requestKey, device string, answers uint64, loop string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(device)) // never fails
+	buf := make([]byte, 0, 96)
 	buf = append(buf, sip.MagicCookie...)
-	buf = hex.AppendEncode(buf, sum[:16])
+	buf = hex.AppendEncode(buf, k[:])
+	buf = hex.AppendEncode(buf, binary.BigEndian.AppendUint64(nil, h.Sum64()+answers))
 	return string(append(buf, loop...))
 }
 
 // loopMark is the tail of the branches of a request for a target: when it stands
 // in a Via of a request that comes in, the request has been here before and
-// would go the same way again (RFC 3261 §16.6 item 8, RFC 5393 §4.2).
+// would go the same way again (RFC 3261 §16.6 item 8, RFC 5393 §4.2). It need not
+// outlive the process.
 func (r *Relay) loopMark(m *sip.Message, to sip.AOR) string {
 	n, _ := m.CSeq()
-	sum := r.hash("loop", to.String(), m.Get(sip.HeaderFrom), m.CallID(), string(binary.BigEndian.AppendUint32(nil, n)))
-	return "-" + hex.EncodeToString(sum[:6])
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	_, _ = h.WriteString(to.String())
+	_, _ = h.WriteString(m.Get(sip.HeaderFrom))
+	_, _ = h.WriteString(m.CallID())
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], n)
+	_, _ = h.Write(number[:])
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], h.Sum64())
+	mark := [1 + 2*len(sum)]byte{'-'}
+	hex.Encode(mark[1:], sum[:])
+	return string(mark[:])
 }
 
 // looped reports a request that passed here before on its way to the same target.
 func looped(m *sip.Message, mark string) bool {
+	if m.Count(sip.HeaderVia) == 1 && !strings.Contains(m.Get(sip.HeaderVia), ",") {
+		return false // the sender's own
+	}
 	found := false
 	m.Each(sip.HeaderVia, func(v string) bool {
 		found = strings.Contains(v, mark)
 		return !found
 	})
 	return found
-}
-
-// hash mixes the key and the parts, each with its length.
-func (r *Relay) hash(parts ...string) [32]byte {
-	var space [512]byte
-	b := append(space[:0], r.o.Key...)
-	for _, p := range parts {
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(p)))
-		b = append(b, p...)
-	}
-	return sha256.Sum256(b)
 }

@@ -295,8 +295,8 @@ func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, d *device, done 
 const headroom = 150
 
 func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
-	branch := r.branch(o.key, d.name, d.answers, o.loop)
-	r.o.Transactions.Request(h.flow, branch, r.forwarded(o, h, branch), func(m *sip.Message, err error) {
+	id := branch(o.key, d.name, d.answers, o.loop)
+	r.o.Transactions.Request(h.flow, id, r.forwarded(o, h, id), func(m *sip.Message, err error) {
 		if err != nil {
 			done(result{reason: err.Error()})
 			return

@@ -172,19 +172,9 @@ func (r *Relay) refuse(tx *transaction.Server, o *outgoing, fault *sip.Error) {
 // answer sends a reply of our own and keeps it for retransmissions.
 func (r *Relay) answer(tx *transaction.Server, e *sip.Error) {
 	m := tx.Request()
-	sum := r.hash("tag", m.Via().Branch, m.CallID())
 	tx.Reply(m.AppendReply(make([]byte, 0, 512), tx.Source().Remote, &sip.Reply{
-		Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: hexTag(sum),
+		Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: tx.Tag(),
 	}))
-}
-
-func hexTag(sum [32]byte) string {
-	const digits = "0123456789abcdef"
-	var t [12]byte
-	for i := range 6 {
-		t[2*i], t[2*i+1] = digits[sum[i]>>4], digits[sum[i]&15]
-	}
-	return string(t[:])
 }
 
 // route finds the devices of an account of ours, or the peer of a domain that is

@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,7 @@ type Relay struct {
 	offline  *offline
 	patience patience
 	noTCP    refusals
+	seed     maphash.Seed // of loop marks
 	stop     context.CancelFunc
 	ctx      context.Context // ends with Close
 	wg       sync.WaitGroup
@@ -101,7 +103,7 @@ type Relay struct {
 
 // New makes a relay. Recover must be called before the first message.
 func New(o Options, s Settings) *Relay {
-	r := &Relay{o: o}
+	r := &Relay{o: o, seed: maphash.MakeSeed()}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.settings.Store(&s)
 	r.offline = newOffline(r)

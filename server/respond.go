@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 
 	"go.uber.org/zap"
@@ -40,7 +38,7 @@ func (rq *request) fail(err error) {
 func (rq *request) respond(r *sip.Reply) {
 	s := rq.s
 	s.counters.answered(r.Status)
-	r.ToTag = rq.tag()
+	r.ToTag = rq.key.Tag()
 	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, r)
 	challenge := r.Status == sip.StatusUnauthorized || r.Status == sip.StatusProxyAuthRequired
 	switch {
@@ -58,16 +56,6 @@ func (rq *request) respond(r *sip.Reply) {
 // stateless answers without a transaction.
 func (rq *request) stateless(e *sip.Error) {
 	rq.s.counters.answered(e.Status)
-	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, &sip.Reply{Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: rq.tag()})
+	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, &sip.Reply{Status: e.Status, Reason: e.Reason, Fields: e.Headers, ToTag: rq.key.Tag()})
 	_ = rq.s.transport.Send(rq.reply, rq.out)
-}
-
-// tag is the To tag of our answers: the same for the same request, so that an
-// answer without state does not change (RFC 3261 §8.2.7).
-func (rq *request) tag() string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(rq.key)*0x9e3779b97f4a7c15)
-	var t [16]byte
-	hex.Encode(t[:], b[:])
-	return string(t[:])
 }

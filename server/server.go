@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +33,7 @@ type Server struct {
 	cfg      atomic.Pointer[config.Config]
 	ctx      context.Context // of all work; ends when the server has drained
 	stop     context.CancelFunc
-	work     sync.WaitGroup // handlers off the receive loop
+	work     workers // handlers off the receive loop
 	draining atomic.Bool
 	started  time.Time
 	bound    atomic.Pointer[bound] // nil until Run listens
@@ -117,8 +117,19 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 	if err != nil {
 		return servers, err
 	}
-	serve(l, api.Control(backend{s}))
+	serve(l, s.control())
 	return servers, nil
+}
+
+// control is what the control socket serves: the commands, and profiles for who
+// may open it.
+func (s *Server) control() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", api.Control(backend{s}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // the named ones too: heap, goroutine, mutex
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 func (s *Server) listenSIP(l config.Listen) (net.Addr, error) {

@@ -172,7 +172,7 @@ func (s *Server) relayed(tx *transaction.Server, id auth.Identity, a im.Admissio
 		if p := recover(); p != nil {
 			s.panicked(tx.Request(), p)
 			m := tx.Request()
-			tx.Reply(m.AppendReply(nil, tx.Source().Remote, &sip.Reply{Status: sip.StatusServerError, ToTag: "error"}))
+			tx.Reply(m.AppendReply(nil, tx.Source().Remote, &sip.Reply{Status: sip.StatusServerError, ToTag: tx.Tag()}))
 		}
 	}()
 	s.relay.ServeSIP(tx, id, a)

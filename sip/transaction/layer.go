@@ -1,6 +1,8 @@
 package transaction
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -31,6 +33,17 @@ type Sender interface {
 
 // Key identifies a transaction.
 type Key uint64
+
+// Tag is the To tag of this server's own answers to the request: the same for
+// the same request, so that an answer without state does not change (RFC 3261
+// §8.2.7).
+func (k Key) Tag() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(k)*0x9e3779b97f4a7c15)
+	var t [16]byte
+	hex.Encode(t[:], b[:])
+	return string(t[:])
+}
 
 const shardCount = 64
 

@@ -90,6 +90,9 @@ func (s *Server) expired(time.Time) {
 // Request returns the request.
 func (s *Server) Request() *sip.Message { return s.req }
 
+// Tag is the To tag of our own answers.
+func (s *Server) Tag() string { return s.key.Tag() }
+
 // Source returns the flow that the request came over.
 func (s *Server) Source() transport.Flow { return s.src }
 

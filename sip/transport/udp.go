@@ -26,6 +26,9 @@ const maxUDPQueue = 8 << 20
 
 // ListenUDP opens the address and starts reading. It returns the address bound.
 func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
+	if err := portFree(addr); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen on udp %s: %w", addr, err)
+	}
 	l := &udpListener{t: t}
 	for i := range t.o.UDPSockets {
 		conn, err := listenReusePort(addr, t.o.UDPSockets > 1)
@@ -56,6 +59,16 @@ func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
 		go s.read()
 	}
 	return l.local, nil
+}
+
+// portFree looks whether somebody has the port. Sockets that share ports would
+// not tell: another server of the same user would quietly take half the traffic.
+func portFree(addr netip.AddrPort) error {
+	conn, err := listenReusePort(addr, false)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func listenReusePort(addr netip.AddrPort, share bool) (*net.UDPConn, error) {
