@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -216,7 +217,7 @@ func Default() *Config {
 	return c
 }
 
-// complete fills what is derived from other keys. It leaves what is given as it is.
+// complete fills what is derived from other keys, and writes domains as they are compared, in lower case.
 func (c *Config) complete() {
 	if c.KeysDir == "" && c.DataDir != "" {
 		c.KeysDir = filepath.Join(c.DataDir, "keys")
@@ -224,8 +225,12 @@ func (c *Config) complete() {
 	if len(c.Listen) == 0 {
 		c.Listen = []Listen{{Address: "0.0.0.0:5060", Transport: "udp"}, {Address: "0.0.0.0:5060", Transport: "tcp"}}
 	}
+	for i, d := range c.Domains {
+		c.Domains[i] = strings.ToLower(d)
+	}
 	for i := range c.Peer {
 		p := &c.Peer[i]
+		p.Domain = strings.ToLower(p.Domain)
 		if p.Name == "" {
 			p.Name = p.Domain
 		}

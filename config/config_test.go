@@ -53,6 +53,7 @@ func TestFaults(t *testing.T) {
 		{"unclosed", ok + "[im\n", []string{"rollcall.toml:2:"}},
 		{"later transports", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"tls\"\n",
 			[]string{`rollcall.toml:4: listen.transport: transport "tls" is not supported by this version; write "udp" or "tcp"`}},
+		{"port without address", ok + "[http]\naddress = \":8080\"\n", []string{`rollcall.toml:3: http.address: "" is not an IP address; write an IP address and a port`}},
 		{"second listener", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"udp\"\n[[listen]]\naddress = \"sip:5061\"\ntransport = \"sctp\"\n",
 			[]string{`rollcall.toml:6: listen.address: "sip" is not an IP address`, `rollcall.toml:7: listen.transport: transport "sctp" is not known`}},
 		{"listener without transport", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\n", []string{"rollcall.toml:2: listen.transport: no transport is given"}},
@@ -131,7 +132,7 @@ func TestDefaults(t *testing.T) {
 func TestLoadTakesPathsFromTheFolderOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "rollcall.toml")
-	text := "domains = [\"example.com\"]\ndata_dir = \"data\"\n[auth]\nnonce_life = \"90s\"\n[[peer]]\ndomain = \"example.net\"\naddress = \"sip.example.net:5060\"\n"
+	text := "domains = [\"Example.COM\"]\ndata_dir = \"data\"\n[auth]\nnonce_life = \"90s\"\n[[peer]]\ndomain = \"EXAMPLE.net\"\naddress = \"sip.example.net:5060\"\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func TestLoadTakesPathsFromTheFolderOfTheFile(t *testing.T) {
 	if c.Auth.NonceLife.Duration != 90*time.Second {
 		t.Errorf("nonce_life %s", c.Auth.NonceLife)
 	}
-	if p := c.Peer[0]; p.Name != "example.net" || p.Transport != "udp" {
+	if p := c.Peer[0]; p.Name != "example.net" || p.Domain != "example.net" || c.Domains[0] != "example.com" || p.Transport != "udp" {
 		t.Errorf("peer %+v", p)
 	}
 }

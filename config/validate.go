@@ -261,7 +261,7 @@ func (v *validator) address(key, value string) bool {
 		v.fault(key, fix, "%q is not an address and a port", value)
 		return false
 	}
-	if _, err := netip.ParseAddr(host); err != nil && host != "" {
+	if _, err := netip.ParseAddr(host); err != nil {
 		v.fault(key, fix, "%q is not an IP address", host)
 		return false
 	}
