@@ -80,3 +80,30 @@ func TestAppendIsReadBack(t *testing.T) {
 		}
 	}
 }
+
+// TestRecall: receipts of records that are durable, after a restart too.
+func TestRecall(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, Options{})
+	r := message(1)
+	rc, err := j.Append(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir, Options{})
+	defer j.Close()
+	if got := j.Recall(rc.ID(), rc.Seq()); got != rc {
+		t.Errorf("%+v, want %+v", got, rc)
+	}
+	for _, bad := range []Receipt{j.Recall(rc.ID(), rc.Seq()+1), j.Recall(rc.ID(), 0), j.Recall(ID{}, 1)} {
+		if bad.Valid() {
+			t.Errorf("%+v is valid", bad)
+		}
+	}
+	if last, err := j.Last(); err != nil || !last.Equal(r.Archived) {
+		t.Errorf("last %v, want %v, %v", last, r.Archived, err)
+	}
+}

@@ -240,9 +240,12 @@ func (w *window) header() (h header, ok bool, bad string, err error) {
 	if err != nil {
 		return h, false, "", err
 	}
+	if len(b) < headerBlock { // the block is whole before the first record is written
+		return h, false, "segment header cut off", nil
+	}
 	for at := headerCopy; at >= 0; at -= headerCopy {
 		var one header
-		if reason := one.fromCopy(b[min(at, len(b)):]); reason != "" {
+		if reason := one.fromCopy(b[at:]); reason != "" {
 			bad = reason
 		} else {
 			h, ok = one, true
