@@ -145,7 +145,7 @@ func (d *Directory) readFile(r io.Reader) (*importFile, *Faults) {
 	lines := make(map[string]int)
 	for {
 		record, err := c.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		var syntax *csv.ParseError

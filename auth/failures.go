@@ -23,7 +23,8 @@ const (
 )
 
 // failures counts wrong passwords by source, and by source and account, in a table
-// of fixed size: a bucket that is full forgets the oldest count. Its keys are
+// of fixed size: a bucket that is full forgets the lowest count, and first
+// those that are over. Its keys are
 // hashes with a secret seed.
 type failures struct {
 	perSource, perAccount int
@@ -117,18 +118,22 @@ func (f *failures) count(key uint64, most int, now time.Time) failureVerdict {
 	lock := &f.locks[at%failureShards]
 	lock.Lock()
 	defer lock.Unlock()
+	window := uint32(failureWindow / time.Second)
 	b := &f.buckets[at]
-	slot := &b[0]
+	slot, least := &b[0], ^uint32(0)
 	for i := range b {
 		if b[i].key == key {
 			slot = &b[i]
 			break
 		}
-		if b[i].key == 0 || b[i].since < slot.since && slot.key != 0 {
-			slot = &b[i]
+		weight := b[i].count
+		if sec-b[i].since >= window {
+			weight = 0
+		}
+		if weight < least {
+			slot, least = &b[i], weight
 		}
 	}
-	window := uint32(failureWindow / time.Second)
 	if slot.key != key || sec-slot.since >= window {
 		*slot = failure{key: key, since: sec}
 	}

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
 	"testing"
@@ -21,8 +22,8 @@ func (c *client) guess() *sip.Error {
 	line := c.credentials()
 	c.pass = pass
 	_, err := c.send(line)
-	answer, ok := err.(*sip.Error)
-	if !ok {
+	var answer *sip.Error
+	if !errors.As(err, &answer) {
 		c.t.Fatalf("a wrong password gets %v", err)
 	}
 	return answer
@@ -125,6 +126,15 @@ func TestManySources(t *testing.T) {
 	}
 	if got := c.guess(); got.Status != 503 {
 		t.Errorf("second guess of the last source: %v", got)
+	}
+	guesser := c.source // who is above the threshold is not washed out by others
+	for i := range 5000 {
+		c.source = netip.AddrFrom4([4]byte{198, 19, byte(i >> 8), byte(i)})
+		c.guess()
+	}
+	c.source = guesser
+	if got := c.guess(); got.Status != 503 {
+		t.Errorf("third guess after 5000 other sources: %v", got)
 	}
 	i, err := c.send(c.credentials())
 	wantIdentity(t, i, err, "alice@example.com")
