@@ -222,7 +222,7 @@ func (s *udpSocket) read() {
 	}
 }
 
-// take tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8.1.1
+// take tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8
 // with RFC 8489 §5: STUN begins with two zero bits).
 func (s *udpSocket) take(m *sip.Message, b []byte, f Flow) {
 	t := s.l.t
