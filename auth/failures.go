@@ -23,9 +23,8 @@ const (
 )
 
 // failures counts wrong passwords by source, and by source and account, in a table
-// of fixed size: a bucket that is full forgets the lowest count, and first
-// those that are over. Its keys are
-// hashes with a secret seed.
+// of fixed size: a bucket that is full forgets a count that is over, else the
+// lowest. Its keys are hashes with a secret seed.
 type failures struct {
 	perSource, perAccount int
 	seed                  maphash.Seed
