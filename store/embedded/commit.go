@@ -152,7 +152,7 @@ func (c *committer) reconcile(batch []*request) {
 		})
 	})
 	if err != nil {
-		c.db.log.Error("memory and image may differ until the next start", zap.String("file", c.image.path), zap.Error(err))
+		c.db.logger.Error("memory and image may differ until the next start", zap.String("file", c.image.path), zap.Error(err))
 	}
 }
 

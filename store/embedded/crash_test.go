@@ -128,12 +128,7 @@ func TestKill(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dir, "soft.db")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Remove(filepath.Join(dir, "durable.db")); err != nil {
-			t.Fatal(err)
-		}
+		dir = t.TempDir()
 	}
 }
 
@@ -207,52 +202,167 @@ func TestTornSoftImage(t *testing.T) {
 	for i := range noise {
 		noise[i] = byte(i * 7)
 	}
+	const (
+		whole = iota // nothing is lost
+		cut          // the end is lost, which is no fault after a crash
+		empty        // all is lost, as if the file were new
+		aside        // all is lost and the file put aside
+	)
 	for name, c := range map[string]struct {
-		spoil func(string) error
-		whole bool
+		spoil   func(string) error
+		log, db int
 	}{
-		"power loss, all written": {func(string) error { return nil }, true},
-		"empty":                   {func(p string) error { return os.Truncate(p, 0) }, true}, // as if it were new
-		"cut off":                 {func(p string) error { return os.Truncate(p, int64(20*page)) }, false},
-		"cut to the first page":   {func(p string) error { return os.Truncate(p, int64(page)) }, false},
-		"first pages":             {overwrite(0, noise[:2*page]), false},
-		"pages in the middle":     {overwrite(int64(30*page), noise), false},
-		"zeroes in the middle":    {overwrite(int64(30*page), make([]byte, 40*page)), false},
-		"another file":            {func(p string) error { return os.WriteFile(p, noise, 0o600) }, false},
-		"one byte":                {flipByte, false},
+		"power loss, all written": {func(string) error { return nil }, whole, whole},
+		"empty":                   {func(p string) error { return os.Truncate(p, 0) }, empty, empty},
+		"cut off":                 {func(p string) error { return os.Truncate(p, int64(20*page)) }, cut, aside},
+		"cut to the first page":   {func(p string) error { return os.Truncate(p, int64(page)) }, cut, aside},
+		"first pages":             {overwrite(0, noise[:2*page]), aside, aside},
+		"pages in the middle":     {overwrite(int64(30*page), noise), aside, aside},
+		"zeroes in the middle":    {overwrite(int64(30*page), make([]byte, 40*page)), aside, aside},
+		"another file":            {func(p string) error { return os.WriteFile(p, noise, 0o600) }, aside, aside},
+		"one byte":                {flipByte, aside, aside},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := damaged(t, c.spoil, "soft.db")
-			core, logs := observer.New(zap.ErrorLevel)
-			db := open(t, dir, embedded.Options{Logger: zap.New(core)})
-			if c.whole != (logs.Len() == 0) {
-				t.Errorf("%d error lines are logged", logs.Len())
-			}
-			for _, kind := range storetest.Kinds() {
-				set, err := db.Load(ctx, store.Key{Kind: kind, Owner: owner(1)})
-				if err != nil {
-					t.Errorf("load of %s: %v", kind, err)
+		for file, fate := range map[string]int{"soft.log": c.log, "soft.db": c.db} {
+			t.Run(file+", "+name, func(t *testing.T) {
+				dir := damaged(t, c.spoil, file)
+				core, logs := observer.New(zap.ErrorLevel)
+				db := open(t, dir, embedded.Options{Logger: zap.New(core)})
+				if (fate == aside) != (logs.Len() == 1) {
+					t.Errorf("%d error lines are logged", logs.Len())
 				}
-				if kind.Life() == store.Durable && len(set.Items) != 1 {
-					t.Errorf("%s lost its items", kind)
+				spoiled := storetest.HotSoft
+				if file == "soft.db" {
+					spoiled = storetest.ColdSoft
 				}
-				if kind.Life() == store.Soft && name != "empty" && (len(set.Items) == 1) != c.whole {
-					t.Errorf("%s has %d items", kind, len(set.Items))
+				for _, kind := range storetest.Kinds() {
+					found := 0
+					for n := range 20 {
+						set, err := db.Load(ctx, store.Key{Kind: kind, Owner: owner(n)})
+						if err != nil {
+							t.Errorf("load of %s: %v", kind, err)
+						}
+						found += len(set.Items)
+					}
+					switch {
+					case kind == spoiled && fate == cut:
+					case kind == spoiled && fate != whole:
+						if found != 0 {
+							t.Errorf("%s has %d items", kind, found)
+						}
+					case found != 20:
+						t.Errorf("%s has %d items, want 20", kind, found)
+					}
+					if _, err := db.Apply(ctx, store.Key{Kind: kind, Owner: "new"}, 0, binding(1)); err != nil {
+						t.Errorf("apply to %s: %v", kind, err)
+					}
 				}
-				if _, err := db.Apply(ctx, store.Key{Kind: kind, Owner: "new"}, 0, binding(1)); err != nil {
-					t.Errorf("apply to %s: %v", kind, err)
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
 				}
-			}
-			if err := db.Close(); err != nil {
+				if _, err := os.Stat(filepath.Join(dir, file+".broken")); (fate == aside) != (err == nil) {
+					t.Errorf("the image that was put aside: %v", err)
+				}
+				db = open(t, dir, embedded.Options{})
+				if set, err := db.Load(ctx, store.Key{Kind: spoiled, Owner: "new"}); err != nil || len(set.Items) != 1 {
+					t.Errorf("what was written after the damage: %v, %v", set, err)
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// TestTornFlush proves that a flush that was torn takes nothing else along.
+func TestTornFlush(t *testing.T) {
+	dir := t.TempDir()
+	k := store.Key{Kind: storetest.HotSoft, Owner: "alice"}
+	put := func(id string) {
+		db := open(t, dir, embedded.Options{})
+		if _, err := db.Apply(ctx, k, store.Any, store.Put(store.Item{ID: id})); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := filepath.Join(dir, "soft.log")
+	put("a")
+	before, err := os.Stat(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("b")
+	after, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := before.Size(); size < int64(len(after)); size++ {
+		if err := os.WriteFile(log, after[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		core, logs := observer.New(zap.ErrorLevel)
+		db := open(t, dir, embedded.Options{Logger: zap.New(core)})
+		set, err := db.Load(ctx, k)
+		if _, ok := set.Get("a"); !ok || err != nil || logs.Len() != 0 {
+			t.Fatalf("cut at %d: %v, %v, %d error lines", size, set, err, logs.Len())
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRewrite proves that the soft image does not grow without end, and keeps
+// what belongs to kinds that this process does not know.
+func TestRewrite(t *testing.T) {
+	dir := t.TempDir()
+	if err := open(t, dir, embedded.Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := embedded.AppendForeign(dir, "test-foreign", "alice", store.Item{ID: "a", Value: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, dir, embedded.Options{FlushInterval: 5 * time.Millisecond})
+	value := make([]byte, 20000)
+	var last store.Version
+	flushed := int64(0)
+	for flushed < 60<<20 { // bytes that were put; some are written once for several
+		for n := range 100 {
+			v, err := db.Apply(ctx, store.Key{Kind: storetest.HotSoft, Owner: owner(n)}, store.Any, store.Put(store.Item{Value: value}))
+			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := os.Stat(filepath.Join(dir, "soft.db.broken")); c.whole != errors.Is(err, os.ErrNotExist) {
-				t.Errorf("the image that was put aside: %v", err)
+			if n == 7 {
+				last = v
 			}
-			if err := open(t, dir, embedded.Options{}).Close(); err != nil {
-				t.Fatal(err)
-			}
-		})
+			flushed += int64(len(value))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for n := 50; n < 100; n++ {
+		if _, err := db.Apply(ctx, store.Key{Kind: storetest.HotSoft, Owner: owner(n)}, store.Any, store.Clear()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "soft.log")); err != nil || info.Size() > 30<<20 {
+		t.Errorf("the image has %d bytes, %v", info.Size(), err)
+	}
+	db = open(t, dir, embedded.Options{})
+	defer db.Close()
+	if n := embedded.Owners(db, storetest.HotSoft); n != 50 {
+		t.Errorf("%d owners, want 50", n)
+	}
+	if set, err := db.Load(ctx, store.Key{Kind: storetest.HotSoft, Owner: owner(7)}); err != nil || set.Version != last {
+		t.Errorf("version %d, %v; want %d", set.Version, err, last)
+	}
+	foreign := store.NewKind("test-foreign", store.Soft, store.Hot)
+	if set, err := db.Load(ctx, store.Key{Kind: foreign, Owner: "alice"}); err != nil || len(set.Items) != 1 {
+		t.Errorf("what belongs to another kind: %v, %v", set, err)
 	}
 }
 
@@ -302,7 +412,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		before[kind], _ = db.Load(ctx, k)
 	}
-	embedded.LimitSize(db, 8<<20)
+	empty := embedded.FillDisk(db)
 	for _, kind := range storetest.Kinds() {
 		k := store.Key{Kind: kind, Owner: "alice"}
 		_, err := db.Apply(ctx, k, before[kind].Version, big)
@@ -323,7 +433,7 @@ func TestFullDisk(t *testing.T) {
 		err := db.Ping(ctx)
 		return errors.Is(err, store.ErrUnavailable) && strings.Contains(err.Error(), "soft")
 	})
-	embedded.LimitSize(db, 0)
+	empty()
 	wait(t, "recovery", func() bool { return db.Ping(ctx) == nil })
 	for _, kind := range storetest.Kinds() {
 		if _, err := db.Apply(ctx, store.Key{Kind: kind, Owner: "alice"}, store.Any, big); err != nil {
@@ -367,7 +477,12 @@ func TestSweep(t *testing.T) {
 	// The images follow. What is in them is seen with the file alone.
 	wait(t, "the sweep of the images", func() bool {
 		copied := copyDir(t, dir)
-		return stored(copied, "soft.db", "hot:test-hot-soft") == 100 &&
+		image := open(t, copied, embedded.Options{})
+		owners := embedded.Owners(image, storetest.HotSoft)
+		if err := image.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return owners == 100 &&
 			stored(copied, "soft.db", "meta:test-cold-soft") == 100 &&
 			stored(copied, "soft.db", "value:test-cold-soft") == 100 &&
 			stored(copied, "durable.db", "hot:test-hot-durable") == 11 &&

@@ -35,11 +35,12 @@ type Options struct {
 
 // DB is a store.Store in this process. Open it with Open.
 type DB struct {
-	log  *zap.Logger
-	lock *os.File
-	seed maphash.Seed
+	logger *zap.Logger
+	lock   *os.File
+	seed   maphash.Seed
 
 	durable, soft *image
+	log           *softLog   // of the kinds that are hot and soft; of the flusher
 	commits       *committer // of durable
 	softCommits   *committer // of soft, for cold kinds
 
@@ -83,7 +84,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	db := &DB{log: o.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{})}
+	db := &DB{logger: o.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{})}
 	db.kinds.Store(new([]*kindState))
 	var err error
 	if db.lock, err = lockDir(dir); err != nil {
@@ -112,9 +113,12 @@ func (db *DB) openImages(dir string) error {
 	if err := db.openSoft(filepath.Join(dir, "soft.db")); err != nil {
 		return errors.Join(err, db.durable.bolt.Close())
 	}
+	if err := db.openLog(filepath.Join(dir, "soft.log")); err != nil {
+		return errors.Join(err, db.durable.bolt.Close(), db.soft.bolt.Close())
+	}
 	epoch := max(db.durable.epoch, db.soft.epoch) + 1
 	if err := errors.Join(db.durable.begin(epoch), db.soft.begin(epoch)); err != nil {
-		return errors.Join(err, db.durable.bolt.Close(), db.soft.bolt.Close())
+		return errors.Join(err, db.durable.bolt.Close(), db.soft.bolt.Close(), db.log.file.Close())
 	}
 	db.epoch = store.Version(epoch) << epochShift
 	for _, ks := range *db.kinds.Load() {
@@ -130,24 +134,53 @@ func (db *DB) openImages(dir string) error {
 func (db *DB) openSoft(path string) error {
 	var err error
 	if db.soft, err = openSoftImage(path); err == nil {
-		if err = db.loadKinds(store.Soft); err == nil {
-			return nil
-		}
-		db.forget(store.Soft)
-		closeBroken(db.soft.bolt)
+		return nil
 	}
-	var perm *os.PathError
-	if errors.As(err, &perm) && errors.Is(err, os.ErrPermission) {
+	if err := db.putAside(path, err); err != nil {
+		return err
+	}
+	db.soft, err = openImage(path, false)
+	return err
+}
+
+// openLog reads the hot soft kinds, as openSoft with what cannot be read.
+func (db *DB) openLog(path string) error {
+	if err := db.loadKinds(store.Soft); err != nil {
+		return err
+	}
+	err := db.readLog(path)
+	if err == nil {
+		return nil
+	}
+	db.forget(store.Soft)
+	if err := errors.Join(db.putAside(path, err), db.loadKinds(store.Soft)); err != nil {
+		return err
+	}
+	return db.readLog(path)
+}
+
+func (db *DB) readLog(path string) error {
+	foreign := make(map[string]map[string][]byte)
+	l, err := openLog(path, db.putLogged(foreign))
+	if err != nil {
+		return err
+	}
+	l.foreign = foreign
+	db.log = l
+	return nil
+}
+
+func (db *DB) putAside(path string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
 		return err
 	}
 	aside := path + ".broken"
 	if e := os.Rename(path, aside); e != nil {
 		return fmt.Errorf("put soft image aside: %w", errors.Join(err, e))
 	}
-	db.log.Error("soft state could not be read and is empty now; its image is put aside",
+	db.logger.Error("soft state could not be read and is empty now; its image is put aside",
 		zap.String("file", aside), zap.Error(err))
-	db.soft, err = openImage(path, false)
-	return err
+	return nil
 }
 
 func (db *DB) loadKinds(life store.Life) error {
@@ -196,7 +229,12 @@ func (db *DB) addKind(k *store.Kind) (*kindState, error) {
 		return kinds[k.Index()], nil
 	}
 	ks := newKindState(db, k)
-	if k.Place() == store.Hot {
+	switch {
+	case ks.memory && db.log != nil:
+		if err := db.log.adopt(ks); err != nil {
+			return nil, err
+		}
+	case k.Place() == store.Hot && !ks.memory:
 		if err := ks.image.load(ks); err != nil {
 			return nil, err
 		}
@@ -284,7 +322,7 @@ func (db *DB) Close() error {
 				ks.closeWatchers()
 			}
 		}
-		db.closeErr = errors.Join(db.flush(), db.soft.end(), db.durable.end(), db.lock.Close())
+		db.closeErr = errors.Join(db.flush(), db.log.file.Close(), db.soft.end(), db.durable.end(), db.lock.Close())
 	})
 	return db.closeErr
 }

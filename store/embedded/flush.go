@@ -3,26 +3,20 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
 	"go.uber.org/zap"
 )
 
-// flushBytes and flushOwners bound one transaction of a flush, and with it the
-// memory of a flush and the time that a cold write waits for it.
-const (
-	flushBytes  = 4 << 20
-	flushOwners = 8192
-)
+// compactBytes bounds one transaction when soft.db is copied.
+const compactBytes = 4 << 20
 
 // trimTicks is how many flushes pass before mapped pages are given back.
 const trimTicks = 4
 
 func (db *DB) trim() {
 	if err := errors.Join(db.soft.trim(), db.durable.trim()); err != nil {
-		db.log.Debug("mapped pages are not given back", zap.Error(err))
+		db.logger.Debug("mapped pages are not given back", zap.Error(err))
 	}
 }
 
@@ -39,10 +33,10 @@ func (db *DB) flusher(every time.Duration) {
 		// failure of a row is logged.
 		if err := db.flush(); err != nil {
 			if db.failing.Swap(&err) == nil {
-				db.log.Error("soft state is not written to disk", zap.Error(err))
+				db.logger.Error("soft state is not written to disk", zap.Error(err))
 			}
 		} else if db.failing.Swap(nil) != nil {
-			db.log.Info("soft state is written to disk again")
+			db.logger.Info("soft state is written to disk again")
 		}
 		if n%trimTicks == 1 {
 			db.trim()
@@ -50,44 +44,66 @@ func (db *DB) flusher(every time.Duration) {
 	}
 }
 
-// flush brings the soft image up to the memory and syncs it.
+// flush brings the soft images up to the memory and syncs them.
 func (db *DB) flush() error {
 	db.flushMu.Lock()
 	defer db.flushMu.Unlock()
-	wrote := db.softCommits.wrote.Swap(false)
-	var errs []error
+	var err error
+	if db.softCommits.wrote.Swap(false) {
+		err = db.soft.bolt.Sync()
+	}
+	if db.log.size > 2*db.log.base+logSlack {
+		return errors.Join(err, db.rewrite())
+	}
+	return errors.Join(err, db.extend())
+}
+
+// extend appends to the log the owners whose image is behind.
+func (db *DB) extend() error {
+	taken := db.takeDirty()
+	w := &logWriter{file: db.log.file, at: db.log.size}
+	for _, t := range taken {
+		for _, owner := range t.owners {
+			s := t.ks.current(owner)
+			w.state(t.ks.kind.Name(), owner, &s)
+		}
+	}
+	if w.n == 0 {
+		return nil
+	}
+	if err := w.finish(); err != nil {
+		db.markDirty(taken)
+		// What is there in part is written over by the next flush, or cut off at the
+		// next start.
+		_ = db.log.file.Truncate(db.log.size)
+		return fmt.Errorf("write %s: %w", db.log.path, err)
+	}
+	db.log.size = w.at
+	return nil
+}
+
+// dirty are owners of a kind whose image is behind.
+type dirty struct {
+	ks     *kindState
+	owners []string
+}
+
+func (db *DB) takeDirty() (taken []dirty) {
 	for _, ks := range *db.kinds.Load() {
 		if ks == nil || !ks.memory {
 			continue
 		}
-		n, err := ks.flush()
-		wrote = wrote || n > 0
-		if err != nil {
-			errs = append(errs, err)
+		if owners := ks.takeDirty(); len(owners) > 0 {
+			taken = append(taken, dirty{ks, owners})
 		}
 	}
-	if wrote {
-		errs = append(errs, db.soft.bolt.Sync())
-	}
-	return errors.Join(errs...)
+	return taken
 }
 
-// flush writes the owners of a kind whose image is behind, in the order of the
-// file: neighbours share a page.
-func (ks *kindState) flush() (int, error) {
-	owners := ks.takeDirty()
-	slices.Sort(owners)
-	owners = slices.Compact(owners)
-	var buf []byte
-	for done := 0; done < len(owners); {
-		n, err := ks.flushSome(owners[done:], &buf)
-		if err != nil {
-			ks.markDirty(owners[done:])
-			return done, fmt.Errorf("write %s to %s: %w", ks.kind, ks.image.path, err)
-		}
-		done += n
+func (db *DB) markDirty(taken []dirty) {
+	for _, t := range taken {
+		t.ks.markDirty(t.owners)
 	}
-	return len(owners), nil
 }
 
 func (ks *kindState) takeDirty() []string {
@@ -107,50 +123,24 @@ func (ks *kindState) takeDirty() []string {
 	return owners
 }
 
+// markDirty gives owners back to the next flush. One that is gone may have been
+// given before, and is told apart by nothing, so a row of failures would grow
+// without the look at what is marked.
 func (ks *kindState) markDirty(owners []string) {
+	gone := make(map[string]bool)
 	for _, owner := range owners {
 		sh := ks.shard(owner)
 		sh.mu.Lock()
 		e, known := sh.owners[owner]
-		if !known || e.round != sh.round {
-			sh.dirty = append(sh.dirty, owner)
-		}
-		if known {
+		switch {
+		case known && e.round != sh.round:
 			e.round = sh.round
 			sh.owners[owner] = e
+			sh.dirty = append(sh.dirty, owner)
+		case !known && !gone[owner]:
+			gone[owner] = true
+			sh.dirty = append(sh.dirty, owner)
 		}
 		sh.mu.Unlock()
 	}
-}
-
-// flushSome writes the first of the owners in one transaction and returns how
-// many. The stored forms lie in buf, which is free again when it returns.
-func (ks *kindState) flushSome(owners []string, buf *[]byte) (n int, err error) {
-	*buf = (*buf)[:0]
-	err = guard(func() error {
-		return ks.image.bolt.Update(func(tx *bbolt.Tx) error {
-			b, err := tx.CreateBucketIfNotExists(ks.hotBucket)
-			if err != nil {
-				return err
-			}
-			for size := 0; n < len(owners) && n < flushOwners && size < flushBytes; n++ {
-				s := ks.current(owners[n])
-				if len(s.items) == 0 {
-					err = b.Delete([]byte(owners[n]))
-				} else {
-					// When it grows, what was put before stays in the old array.
-					from := len(*buf)
-					*buf = appendState(slices.Grow(*buf, stateSize(&s, true)), &s, true)
-					v := (*buf)[from:]
-					size += len(v)
-					err = b.Put([]byte(owners[n]), v)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	return n, err
 }

@@ -160,7 +160,7 @@ func openSoftImage(path string) (*image, error) {
 		closeBroken(im.bolt)
 		return nil, fmt.Errorf("open %s: %w", fresh, err)
 	}
-	err = guard(func() error { return errors.Join(bbolt.Compact(dst, im.bolt, flushBytes), dst.View(verify)) })
+	err = guard(func() error { return errors.Join(bbolt.Compact(dst, im.bolt, compactBytes), dst.View(verify)) })
 	closeBroken(im.bolt)
 	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
 		return nil, fmt.Errorf("copy %s: %w", path, errors.Join(err, os.Remove(fresh)))

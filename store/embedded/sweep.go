@@ -21,7 +21,7 @@ func (db *DB) sweeper(every time.Duration) {
 			return
 		case <-tick.C:
 			if err := db.sweep(); err != nil && !db.closed.Load() {
-				db.log.Warn("sweep of expired items ended early", zap.Error(err))
+				db.logger.Warn("sweep of expired items ended early", zap.Error(err))
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"rollcall/store"
 	"rollcall/store/redis"
@@ -30,7 +31,7 @@ var prefixes atomic.Int64
 
 func opener(url string) func(*testing.T) store.Store {
 	return func(t *testing.T) store.Store {
-		o := redis.Options{Prefix: fmt.Sprint("t", prefixes.Add(1))}
+		o := redis.Options{Prefix: fmt.Sprint("t", prefixes.Add(1)), Timeout: 20 * time.Second} // a busy machine, and values of 16 MiB
 		return prefixed{open(t, url, o), o}
 	}
 }
