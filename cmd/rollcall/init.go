@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ func (a *app) init() *cobra.Command {
 			if _, err := os.Stat(output); err == nil && !force {
 				return fmt.Errorf("%s exists; give --force to overwrite it or --output for another name", output)
 			}
-			ask := asker{app: a, in: bufio.NewReader(io.LimitReader(a.stdin, 1<<16)), quiet: yes || !isTerminalInput(a.stdin)}
+			ask := asker{app: a, ctx: c.Context(), in: bufio.NewReader(io.LimitReader(a.stdin, 1<<16)), quiet: yes || !isTerminalInput(a.stdin)}
 			if len(domains) == 0 {
 				if ask.quiet {
 					return usage(c, "no domain: give --domain")
@@ -118,6 +119,7 @@ func writeNew(path string, data []byte, force bool) error {
 // asker asks questions; after the first error it asks no more.
 type asker struct {
 	*app
+	ctx   context.Context // of the command
 	in    *bufio.Reader
 	quiet bool
 	err   error
@@ -133,7 +135,7 @@ func (q *asker) text(question, def string) string {
 			prompt += " [" + def + "]"
 		}
 		fmt.Fprint(q.stderr, prompt+": ")
-		line, err := q.in.ReadString('\n')
+		line, err := interruptible(q.ctx, func() (string, error) { return q.in.ReadString('\n') })
 		if line = strings.TrimSpace(line); line != "" {
 			return line
 		}

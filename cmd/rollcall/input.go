@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -54,18 +55,26 @@ func (a *app) newPassword(c *cobra.Command, file, aor string) (string, error) {
 	if !errors.Is(err, errNoPassword) {
 		return password, err
 	}
-	in, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !isTerminalInput(a.stdin) {
 		return "", usage(c, "no password: give --password-file or %s, or run it on a terminal", envPassword)
+	}
+	fd := int(a.stdin.(*os.File).Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
 	}
 	ask := func(prompt string) (string, error) {
 		fmt.Fprint(a.stderr, prompt)
-		b, err := term.ReadPassword(int(in.Fd()))
+		answer, err := interruptible(c.Context(), func() (string, error) {
+			b, err := term.ReadPassword(fd)
+			return string(b), err
+		})
 		fmt.Fprintln(a.stderr)
 		if err != nil {
-			return "", fmt.Errorf("read password: %w", err)
+			// An interrupted prompt leaves the terminal without echo.
+			return "", fmt.Errorf("read password: %w", errors.Join(err, term.Restore(fd, before)))
 		}
-		return string(b), nil
+		return answer, nil
 	}
 	for range 3 {
 		first, err := ask("Password for " + aor + ": ")
@@ -85,6 +94,25 @@ func (a *app) newPassword(c *cobra.Command, file, aor string) (string, error) {
 		}
 	}
 	return "", errors.New("no password was given twice alike; nothing has changed")
+}
+
+// interruptible waits for an answer of a person, or for a signal. A reader that is left behind ends with the process.
+func interruptible(ctx context.Context, read func() (string, error)) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", errors.New("interrupted")
+	}
 }
 
 // parseAOR reads an address as people write it: alice, alice@example.com, sip:alice@example.com. A bare name is in
