@@ -41,7 +41,7 @@ func startBaresip(t testing.TB, addr, transport string, a, peer account) client 
 		}
 	}
 	for name, text := range map[string]string{
-		"config": fmt.Sprintf("module_path %s\nsip_listen %s\nctrl_tcp_listen %s\n"+
+		"config": fmt.Sprintf("module_path %s\nsip_listen %s\nctrl_tcp_listen %s\nnet_interface 127.0.0.1\n"+
 			"module stdio.so\nmodule_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n",
 			modules, loopback(port), loopback(port+2)),
 		"accounts": "",
