@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -30,6 +31,9 @@ func (f *agentFlags) add(c *cobra.Command) {
 // open; without one, --server and a whole address are needed.
 func (a *app) agent(c *cobra.Command, f agentFlags, from string) (agent.Config, *config.Config, error) {
 	var out agent.Config
+	if f.transport != "" && f.transport != "udp" && f.transport != "tcp" {
+		return out, nil, usage(c, "transport %q is not udp or tcp", f.transport)
+	}
 	cfg, err := a.load()
 	if errors.Is(err, config.ErrNotFound) && f.server != "" {
 		cfg, err = nil, nil
@@ -50,12 +54,12 @@ func (a *app) agent(c *cobra.Command, f agentFlags, from string) (agent.Config, 
 	}
 	out.Server, out.Transport = f.server, f.transport
 	if f.server == "" {
-		out.Server, out.Transport = firstListener(c.Context(), cfg, f.transport)
+		out.Server, out.Transport, err = firstListener(c.Context(), cfg, f.transport)
+		if err != nil {
+			return out, nil, err
+		}
 	} else if _, _, err := net.SplitHostPort(f.server); err != nil {
 		out.Server = net.JoinHostPort(strings.Trim(f.server, "[]"), "5060")
-	}
-	if out.Transport != "" && out.Transport != "udp" && out.Transport != "tcp" {
-		return out, nil, usage(c, "transport %q is not udp or tcp", out.Transport)
 	}
 	return out, cfg, nil
 }
@@ -64,26 +68,39 @@ func (a *app) agent(c *cobra.Command, f agentFlags, from string) (agent.Config, 
 func userName(aor sip.AOR) string { return aor.User() }
 
 // firstListener returns where the first listener, or the first of the given transport, can be reached from here. The
-// running server is asked for its bound address, since the configuration may leave the port open.
-func firstListener(ctx context.Context, cfg *config.Config, transport string) (addr, via string) {
-	var bound []api.Address
-	if client, err := api.Dial(ctx, cfg.Socket()); err == nil {
-		if s, err := client.Status(ctx); err == nil {
-			bound = s.Listen
-		}
-		client.Close()
+// running server is asked for its bound addresses, since the configuration may leave ports open. When none runs that is
+// said at once: over UDP it would take half a minute to notice (RFC 3261 §17.1.2.2, Timer F).
+func firstListener(ctx context.Context, cfg *config.Config, transport string) (addr, via string, err error) {
+	var listeners []api.Address
+	for _, l := range cfg.Listen {
+		listeners = append(listeners, api.Address{Transport: l.Transport, Address: l.Address})
 	}
-	if bound == nil {
-		for _, l := range cfg.Listen {
-			bound = append(bound, api.Address{Transport: l.Transport, Address: l.Address})
+	client, err := api.Dial(ctx, cfg.Socket())
+	switch {
+	case errors.Is(err, api.ErrNoServer):
+		return "", "", fmt.Errorf("%w; start it with `rollcall serve`, or name another with --server", err)
+	case err == nil:
+		defer client.Close()
+		s, err := client.Status(ctx)
+		if err != nil {
+			return "", "", err
 		}
+		listeners = s.Listen
 	}
-	for _, l := range bound {
+	for _, l := range listeners {
 		if transport == "" || l.Transport == transport {
-			return reachable(l.Address), l.Transport
+			return reachable(l.Address), l.Transport, nil
 		}
 	}
-	return reachable(bound[0].Address), transport
+	return "", "", fmt.Errorf("the server does not listen over %q; it has %s", transport, listenText(listeners))
+}
+
+func listenText(listeners []api.Address) string {
+	var parts []string
+	for _, l := range listeners {
+		parts = append(parts, l.Transport+" "+l.Address)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // reachable turns an address that stands for all of the machine's into loopback.

@@ -151,7 +151,7 @@ func (a *app) line(v archive.View, zone *time.Location) error {
 	case v.Type != archive.TypeMessage.String():
 		text = strings.TrimSpace(v.Type + " " + v.Disposition)
 		if v.Status != 0 {
-			text += fmt.Sprintf(" %d %s", v.Status, v.Reason)
+			text = strings.TrimSpace(fmt.Sprintf("%s %d %s", text, v.Status, v.Reason))
 		}
 	case v.BodyOmitted:
 		text = "(body not kept)"

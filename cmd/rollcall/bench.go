@@ -49,7 +49,9 @@ func (a *app) benchLoad(name, short string, load func(context.Context, bench.Opt
 				if c.Flags().Changed("transport") {
 					transport = o.Transport
 				}
-				o.Server, o.Transport = firstListener(c.Context(), cfg, transport)
+				if o.Server, o.Transport, err = firstListener(c.Context(), cfg, transport); err != nil {
+					return err
+				}
 				if o.Domain == "" {
 					o.Domain = cfg.Domains[0]
 				}

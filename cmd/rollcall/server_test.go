@@ -119,6 +119,12 @@ func TestInitCheckServe(t *testing.T) {
 		t.Errorf("send to one who is away printed %q", out)
 	}
 	s.fails(1, "404", "send", "alice", "nobody", "hello")
+	s.fails(2, "is not udp or tcp", "send", "alice", "bob", "hello", "--transport", "tls")
+	if out := s.run("from standard input", "send", "alice", "bob", "-", "--server", sip, "--json"); out.code != 0 || !strings.Contains(out.stdout, `"status": 200`) {
+		t.Errorf("send from standard input: %+v", out)
+	}
+	tail := s.start("archive", "tail", "-n", "1000")
+	tail.await("from standard input")
 	s.write("wrong.pw", "wrong\n")
 	s.fails(1, "the password is not that of the account", "send", "alice", "bob", "hello", "--password-file", "wrong.pw")
 
@@ -167,6 +173,17 @@ func TestInitCheckServe(t *testing.T) {
 	brief.await("registered for 2m0s")
 	brief.stop(syscall.SIGINT)
 
+	tail.await("\tagain\n")
+	if code := tail.stop(syscall.SIGINT); code != 0 {
+		t.Errorf("archive tail ended with %d", code)
+	}
+	if r := s.run(s.ok("bench", "users", "--users", "3"), "user", "import", "-"); r.code != 0 {
+		t.Errorf("import of the users of a load: %+v", r)
+	}
+	var load struct{ Load struct{ OK int } }
+	if err := json.Unmarshal([]byte(s.ok("bench", "message", "--users", "3", "--count", "5", "--warmup", "0s", "--json")), &load); err != nil || load.Load.OK < 5 {
+		t.Errorf("bench: %+v, %v", load, err)
+	}
 	if code := watch.stop(syscall.SIGINT); code != 0 {
 		t.Errorf("watch ended with %d", code)
 	}
@@ -180,11 +197,13 @@ func TestInitCheckServe(t *testing.T) {
 		t.Error("the control socket is still there")
 	}
 	// Accounts and the record are there without a server.
-	if out := s.ok("user", "list"); strings.Count(out, "\n") != 3 {
+	if out := s.ok("user", "list"); strings.Count(out, "\n") != 6 {
 		t.Errorf("accounts after the end:\n%s", out)
 	}
 	s.ok("archive", "verify")
-	s.fails(1, "no server is running", "registrations")
+	for _, line := range []string{"registrations", "send alice bob hello", "watch bob", "bench register"} {
+		s.fails(1, "no server is running", strings.Fields(line)...)
+	}
 	s.ok("check")
 }
 
