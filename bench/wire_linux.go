@@ -174,9 +174,10 @@ func (w *udpWire) local(i int) netip.AddrPort { return w.socks[i].local }
 
 func (w *udpWire) send(i int, msg []byte) {
 	p := w.socks[i].out
-	if p.n == 0 {
+	switch p.n {
+	case 0:
 		w.dirty = append(w.dirty, i)
-	} else if p.n == batch {
+	case batch:
 		// An error shows again at the next flush.
 		_ = w.push(i)
 	}

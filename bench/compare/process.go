@@ -91,7 +91,11 @@ func (p *process) await(ctx context.Context, limit time.Duration, ok func() bool
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.done:
-			return fmt.Errorf("%s ended: %v\n%s", p.cmd.Path, p.err, p.tail())
+			err := p.err
+			if err == nil {
+				err = errors.New("exit status 0")
+			}
+			return fmt.Errorf("%s ended: %w\n%s", p.cmd.Path, err, p.tail())
 		case <-over:
 			return fmt.Errorf("%s is not ready after %v\n%s", p.cmd.Path, limit, p.tail())
 		case <-time.After(5 * time.Millisecond):
