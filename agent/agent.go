@@ -214,7 +214,7 @@ func (e *endpoint) serve(ctx context.Context) error {
 		port, stop = l.Addr().(*net.TCPAddr).AddrPort(), l
 		go func() {
 			defer close(done)
-			if err := e.uas.ServeTCP(l); err != nil && !errors.Is(err, net.ErrClosed) {
+			if err := e.uas.ServeTCP(l); !errors.Is(err, net.ErrClosed) {
 				e.log.Warn("tcp listener ended", zap.Error(err))
 			}
 		}()
@@ -342,7 +342,7 @@ func parseURI(s string) (sip.Uri, error) {
 	}
 	scheme, _, ok := strings.Cut(s, ":")
 	if !ok || (!strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips")) {
-		return u, fmt.Errorf("%q does not begin with sip: or sips:", s)
+		return u, fmt.Errorf("%q is not a sip: or sips: URI", s)
 	}
 	if err := sip.ParseUri(s, &u); err != nil {
 		return u, fmt.Errorf("%q: %w", s, err)

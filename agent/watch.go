@@ -83,7 +83,7 @@ func (w *watcher) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return w.leave(&reg)
-		case err == nil && status == 423:
+		case err == nil && status == sip.StatusIntervalToBrief:
 			continue // register has raised reg.ask
 		case err == nil && status/100 == 2:
 			if !up {
@@ -132,7 +132,7 @@ func (w *watcher) register(ctx context.Context, reg *registration, expires time.
 	switch {
 	case res.IsSuccess():
 		reg.granted = granted(res, w.endpoint, expires)
-	case res.StatusCode == 423:
+	case res.StatusCode == sip.StatusIntervalToBrief:
 		// RFC 3261 §10.2.8: try again with the interval in Min-Expires. One that
 		// is not longer would loop.
 		least := time.Duration(-1)
@@ -243,9 +243,7 @@ func (w *watcher) handle(s *sipgo.Server) {
 // message takes a MESSAGE as a user agent server does (RFC 3428 §7).
 func (w *watcher) message(req *sip.Request, tx sip.ServerTransaction) {
 	if h := req.GetHeader("Require"); h != nil {
-		res := sip.NewResponseFromRequest(req, 420, "Bad Extension", nil)
-		res.AppendHeader(sip.NewHeader("Unsupported", h.Value()))
-		tx.Respond(res)
+		w.respond(req, tx, 420, "Bad Extension", sip.NewHeader("Unsupported", h.Value()))
 		return
 	}
 	if req.From() == nil || req.CallID() == nil || req.CSeq() == nil || req.Via() == nil {
@@ -279,8 +277,11 @@ func (w *watcher) remember(key string) {
 	w.ring = append(w.ring, key)
 }
 
-func (w *watcher) respond(req *sip.Request, tx sip.ServerTransaction, status int, text string) {
+func (w *watcher) respond(req *sip.Request, tx sip.ServerTransaction, status int, text string, more ...sip.Header) {
 	res := sip.NewResponseFromRequest(req, status, text, nil)
+	for _, h := range more {
+		res.AppendHeader(h)
+	}
 	if status == 405 || req.Method == sip.OPTIONS {
 		res.AppendHeader(sip.NewHeader("Allow", allow))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -12,26 +13,15 @@ import (
 
 // TestFullDisk fills the disk under the record. Messages that cannot be recorded
 // are refused, everything else goes on, and room on the disk is all it takes to
-// go on. It mounts a small file system, which only root may do.
+// go on.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
+		asRoot(t)
+		return
 	}
 	t.Parallel()
 	s := startServerWith(t, setup{accounts: []account{alice, bob, carol}, before: func(s *server) {
-		dir := filepath.Join(s.data, "archive")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
-			t.Fatalf("mount a small file system on %s: %v", dir, err)
-		}
-		t.Cleanup(func() {
-			s.kill()
-			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		smallDisk(t, s, filepath.Join(s.data, "archive"))
 	}})
 	sender, receiver := newPhone(t, s.addr, "tcp", alice), newPhone(t, s.addr, "udp", bob)
 	receiver.mustRegister()
@@ -91,4 +81,56 @@ func TestFullDisk(t *testing.T) {
 	s.start()
 	newPhone(t, s.addr, "tcp", alice).mustMessage(bob, "at last", 200)
 	s.mustVerify()
+}
+
+// smallDisk puts a file system of a few megabytes in the place of dir: a mount
+// of its own, or, in a container that must not mount, the small /dev/shm that
+// containers have.
+func smallDisk(t *testing.T, s *server, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700")
+	if err == nil {
+		t.Cleanup(func() {
+			s.kill()
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		return
+	}
+	const shared, small = "/dev/shm", 256 << 20
+	var fs syscall.Statfs_t
+	if e := syscall.Statfs(shared, &fs); e != nil || fs.Blocks*uint64(fs.Bsize) > small {
+		t.Fatalf("no small file system: mount: %v; %s has %d bytes, %v", err, shared, fs.Blocks*uint64(fs.Bsize), e)
+	}
+	other, err := os.MkdirTemp(shared, "rollcall-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.kill()
+		os.RemoveAll(other)
+	})
+	if err := errors.Join(os.Remove(dir), os.Symlink(other, dir)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asRoot runs the test again in name spaces where this user may mount.
+func asRoot(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "ROLLCALL_BINARY="+binary)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("PASS: "+t.Name())) {
+		t.Fatalf("as root of a name space: %v\n%s", err, tail(out, 8000))
+	}
 }
