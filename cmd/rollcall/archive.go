@@ -225,10 +225,10 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 func (a *app) verified(r *archive.Report, at record) error {
 	var rows [][]string
 	for _, f := range r.Faults {
-		rows = append(rows, []string{a.colour(red, "fault"), f.Error()})
+		rows = append(rows, []string{a.color(red, "fault"), f.Error()})
 	}
 	if more := r.FaultCount - len(r.Faults); more > 0 {
-		rows = append(rows, []string{a.colour(red, "fault"), fmt.Sprintf("and %d more", more)})
+		rows = append(rows, []string{a.color(red, "fault"), fmt.Sprintf("and %d more", more)})
 	}
 	if r.Torn != nil {
 		rows = append(rows, []string{"note", "the last write is unfinished, nothing in it was acknowledged: " + r.Torn.Error()})
@@ -238,9 +238,9 @@ func (a *app) verified(r *archive.Report, at record) error {
 		text += fmt.Sprintf(", seq %d to %d, %s to %s", r.FirstSeq, r.LastSeq,
 			r.First.In(at.zone).Format(time.RFC3339), r.Last.In(at.zone).Format(time.RFC3339))
 	}
-	word := a.colour(green, "ok")
+	word := a.color(green, "ok")
 	if !r.OK {
-		word = a.colour(red, "damaged")
+		word = a.color(red, "damaged")
 	}
 	return a.lines(append(rows, []string{word, text}))
 }

@@ -46,9 +46,9 @@ func (a *app) check() *cobra.Command {
 			failed := false
 			rows := make([][]string, len(found))
 			for i, f := range found {
-				word := a.colour(green, "ok")
+				word := a.color(green, "ok")
 				if !f.OK {
-					word, failed = a.colour(red, "fault"), true
+					word, failed = a.color(red, "fault"), true
 				}
 				text := f.Text
 				if f.File != "" {
@@ -132,8 +132,13 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 		good("store", "%s, in use by the running server", storeName(cfg))
 	} else {
 		text, err := tryStore(ctx, cfg)
-		if inUse(err) {
+		switch {
+		case inUse(err):
 			err = fmt.Errorf("%w; a server that starts or stops has it, or a server of another configuration: try again", err)
+		case err != nil && storeName(cfg) != "embedded":
+			err = fmt.Errorf("%w; look at store.url and store.password_file, and whether Redis runs", err)
+		case err != nil:
+			err = fmt.Errorf("%w; give the user of the server access to data_dir", err)
 		}
 		report("store", err, "%s", text)
 	}

@@ -32,7 +32,7 @@ func TestCheckFindsFaults(t *testing.T) {
 
 	t.Run("ports", func(t *testing.T) {
 		s := newShell(t)
-		sip, web := s.initialise()
+		sip, web := s.initialize()
 		u, err := net.ListenPacket("udp", sip)
 		if err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestCheckFindsFaults(t *testing.T) {
 
 	t.Run("folders", func(t *testing.T) {
 		s := newShell(t)
-		s.initialise()
+		s.initialize()
 		s.write("data", "a file")
 		find(t, s, "data_dir", "is not a folder", "")
 		if err := os.Remove(filepath.Join(s.dir, "data")); err != nil {
@@ -65,12 +65,12 @@ func TestCheckFindsFaults(t *testing.T) {
 	t.Run("store", func(t *testing.T) {
 		s := newShell(t)
 		s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\nstore.url = \"redis://"+freeAddress(t)+"\"\n")
-		find(t, s, "store", "open store", "")
+		find(t, s, "store", "open store", "whether Redis runs")
 	})
 
 	t.Run("archive", func(t *testing.T) {
 		s := newShell(t)
-		s.initialise()
+		s.initialize()
 		s.env = append(s.env, "ROLLCALL_PASSWORD=secret")
 		s.ok("user", "add", "alice")
 		server := s.serve()
@@ -102,7 +102,7 @@ func TestCheckFindsFaults(t *testing.T) {
 
 	t.Run("dead socket", func(t *testing.T) {
 		s := newShell(t)
-		s.initialise()
+		s.initialize()
 		server := s.serve()
 		server.stop(syscall.SIGKILL)
 		if out := s.ok("check"); !strings.Contains(out, "not running") {

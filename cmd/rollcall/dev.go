@@ -104,9 +104,9 @@ func (a *app) devHints(cfg *config.Config, s api.Status) error {
 	for _, u := range devUsers {
 		names = append(names, u.name)
 	}
-	hint := func(command string) string { return "  " + a.colour(bold, self+" "+command+flags) }
+	hint := func(command string) string { return "  " + a.color(bold, self+" "+command+flags) }
 	lines := []string{
-		fmt.Sprintf("rollcall serves %s on %s over UDP and TCP, and http://%s.", a.colour(bold, devDomain), a.colour(bold, s.Listen[0].Address), s.HTTP),
+		fmt.Sprintf("rollcall serves %s on %s over UDP and TCP, and http://%s.", a.color(bold, devDomain), a.color(bold, s.Listen[0].Address), s.HTTP),
 		"Accounts: " + strings.Join(names, ", ") + "; the password is the user name. Nothing is kept.",
 		"",
 		"In a second terminal, be bob:",

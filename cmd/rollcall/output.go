@@ -18,8 +18,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// colour marks text on a terminal, unless NO_COLOR asks not to (no-color.org).
-func (a *app) colour(code, text string) string {
+// color marks text on a terminal, unless NO_COLOR asks not to (no-color.org).
+func (a *app) color(code, text string) string {
 	if !isTerminal(a.stdout) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return text
 	}
@@ -58,7 +58,7 @@ func (a *app) table(header []string, rows [][]string) error {
 				cell = printable(cell)
 				pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
 				if code != "" {
-					cell = a.colour(code, cell)
+					cell = a.color(code, cell)
 				}
 				b.WriteString(cell)
 				if i < len(row)-1 {

@@ -54,7 +54,7 @@ func (a *app) send() *cobra.Command {
 				if !res.Accepted() {
 					code = red
 				}
-				err = a.say("%s", a.colour(code, fmt.Sprintf("%d %s", res.Status, printable(res.Reason))))
+				err = a.say("%s", a.color(code, fmt.Sprintf("%d %s", res.Status, printable(res.Reason))))
 			}
 			if err == nil && !res.Accepted() {
 				return a.refused(res)

@@ -15,8 +15,8 @@ import (
 	"rollcall/api"
 )
 
-// initialise writes a configuration for free ports and returns the SIP and HTTP addresses.
-func (s *shell) initialise() (sip, web string) {
+// initialize writes a configuration for free ports and returns the SIP and HTTP addresses.
+func (s *shell) initialize() (sip, web string) {
 	s.t.Helper()
 	sip, web = freeAddress(s.t), freeAddress(s.t)
 	s.ok("init", "--domain", "example.com", "--data-dir", "data", "--listen", sip, "--http", web, "--yes")
@@ -64,7 +64,7 @@ func (s *shell) notifications() *buffer {
 // From nothing to messages and a record, as docs/start.md has it.
 func TestInitCheckServe(t *testing.T) {
 	s := newShell(t)
-	sip, web := s.initialise()
+	sip, web := s.initialize()
 	if out := s.ok("check"); !strings.Contains(out, "udp "+sip+" is free") {
 		t.Errorf("check:\n%s", out)
 	}
@@ -214,7 +214,7 @@ func TestImportExport(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		t.Run(fmt.Sprintf("server %v", running), func(t *testing.T) {
 			s := newShell(t)
-			s.initialise()
+			s.initialize()
 			if running {
 				s.serve()
 			}
@@ -255,7 +255,7 @@ func TestImportExport(t *testing.T) {
 
 func TestImportManyLines(t *testing.T) {
 	s := newShell(t)
-	s.initialise()
+	s.initialize()
 	var b strings.Builder
 	b.WriteString(csvHeader)
 	const n = 20000
@@ -275,7 +275,7 @@ func TestImportManyLines(t *testing.T) {
 // Commands that open the store and a server that starts at the same time all succeed.
 func TestCommandsBesideStart(t *testing.T) {
 	s := newShell(t)
-	s.initialise()
+	s.initialize()
 	s.env = append(s.env, "ROLLCALL_PASSWORD=secret")
 	var commands []*process
 	for i := range 6 {

@@ -36,7 +36,7 @@ func (a *app) watch() *cobra.Command {
 				}
 				line := e.String()
 				if e.Kind != agent.Message {
-					line = a.colour(dim, line)
+					line = a.color(dim, line)
 				}
 				_ = a.say("%s", line)
 			})
