@@ -135,9 +135,9 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 		switch {
 		case inUse(err):
 			err = fmt.Errorf("%w; a server that starts or stops has it, or a server of another configuration: try again", err)
-		case err != nil && storeName(cfg) != "embedded":
+		case err != nil && !strings.Contains(err.Error(), "; ") && storeName(cfg) != "embedded":
 			err = fmt.Errorf("%w; look at store.url and store.password_file, and whether Redis runs", err)
-		case err != nil:
+		case err != nil && storeName(cfg) == "embedded":
 			err = fmt.Errorf("%w; give the user of the server access to data_dir", err)
 		}
 		report("store", err, "%s", text)

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"rollcall/store/redis/redistest"
 )
 
 // Each fault is found, and said with what to do.
@@ -66,6 +69,26 @@ func TestCheckFindsFaults(t *testing.T) {
 		s := newShell(t)
 		s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\nstore.url = \"redis://"+freeAddress(t)+"\"\n")
 		find(t, s, "store", "open store", "whether Redis runs")
+	})
+
+	t.Run("redis", func(t *testing.T) {
+		for _, test := range []struct {
+			args []string
+			code int
+			say  string
+		}{
+			{nil, 0, "keeps all it has acknowledged"},
+			{[]string{"--appendfsync", "everysec"}, 0, "may lose a second"},
+			{[]string{"--appendonly", "no"}, 0, "set appendonly yes"},
+			{[]string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, 1, "set maxmemory-policy noeviction"},
+			{[]string{"--requirepass", "secret"}, 1, "store.password_file"},
+		} {
+			s := newShell(t)
+			url, _ := redistest.Start(t, test.args...)
+			s.write("rollcall.toml", fmt.Sprintf("domains = [\"example.com\"]\ndata_dir = \"data\"\n[[listen]]\naddress = %q\ntransport = \"udp\"\n[http]\naddress = %q\n[store]\nurl = %q\n",
+				freeAddress(t), freeAddress(t), url))
+			s.fails(test.code, test.say, "check")
+		}
 	})
 
 	t.Run("archive", func(t *testing.T) {

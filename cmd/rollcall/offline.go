@@ -16,6 +16,7 @@ import (
 	"rollcall/config"
 	"rollcall/server"
 	"rollcall/store"
+	"rollcall/store/redis"
 )
 
 // patience is how long a command waits for another one, or for a server that starts or stops, to let go of the store.
@@ -99,7 +100,37 @@ func tryStore(ctx context.Context, cfg *config.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return storeName(cfg) + ", opens", st.Close()
+	text := storeName(cfg) + " opens"
+	if db, ok := st.(*redis.DB); ok {
+		kept, err := persistence(ctx, db)
+		if err != nil {
+			return "", errors.Join(err, st.Close())
+		}
+		text += ", " + kept
+	}
+	return text, st.Close()
+}
+
+// persistence says what a Redis keeps over its own restart. A Redis that throws state away while it runs is an error.
+func persistence(ctx context.Context, db *redis.DB) (string, error) {
+	f, err := db.Facts(ctx)
+	if err != nil {
+		return "", err
+	}
+	if f.Maxmemory != "0" && f.Maxmemory != "" && f.MaxmemoryPolicy != "noeviction" {
+		return "", fmt.Errorf("redis with maxmemory-policy %s throws accounts and messages away when its memory is full; set maxmemory-policy noeviction", f.MaxmemoryPolicy)
+	}
+	kept := "loses accounts and waiting messages at its restart, but for its snapshots: set appendonly yes"
+	switch {
+	case f.AppendOnly && f.AppendFsync == "always":
+		kept = "keeps all it has acknowledged (appendfsync always)"
+	case f.AppendOnly && f.AppendFsync == "everysec":
+		kept = "may lose a second at a power loss (appendfsync everysec)"
+	case f.AppendOnly:
+		kept = cmpOr(f.AppendFsync, "unknown")
+		kept = "keeps an append-only file, appendfsync " + kept + ": what is not synced is lost at a power loss"
+	}
+	return fmt.Sprintf("version %s, %s", f.Version, kept), nil
 }
 
 func storeName(cfg *config.Config) string {
