@@ -49,8 +49,9 @@ func ParseVia(s string) (Via, error) {
 	}
 	sentBy := trim(rest[:n])
 	if strings.ContainsAny(sentBy, " \t") {
-		h, p, _ := strings.Cut(sentBy, ":")
-		sentBy = trim(h) + ":" + trim(p) // LWS is allowed around the colon (§25.1 COLON)
+		if i := strings.LastIndexByte(sentBy, ':'); i > strings.LastIndexByte(sentBy, ']') {
+			sentBy = trim(sentBy[:i]) + ":" + trim(sentBy[i+1:]) // LWS is allowed around the colon (§25.1 COLON)
+		}
 	}
 	var err error
 	if v.Host, v.Port, v.ipv6, err = splitHostPort(sentBy); err != nil {
