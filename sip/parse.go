@@ -23,7 +23,7 @@ func (m *Message) ParseLimited(b []byte, l *Limits) error {
 		return err
 	}
 	m.parseHeaders(rest, l)
-	m.parseBody()
+	m.parseBody(l)
 	if len(b) > l.MessageBytes {
 		m.reject(StatusMessageTooLarge, "")
 	}
@@ -87,23 +87,38 @@ func (m *Message) parseStatusLine(line string) error {
 	}
 	m.status = int(n)
 	m.reason = span{uint32(len(line) - len(reason)), uint32(len(line))}
+	if strings.ContainsAny(reason, "\r\n") {
+		m.reject(StatusBadRequest, "CR or LF alone in the reason phrase")
+	}
 	return nil
 }
 
-// parseHeaders fills the field table up to the blank line.
+// parseHeaders fills the field table up to the blank line. CR and LF stand
+// together or not at all (RFC 3261 §7): one alone would be a line end to some
+// and not to others, which lets a field pass that was to be left out.
 func (m *Message) parseHeaders(at int, l *Limits) {
+	pairs := m.parseFields(at, l)
+	if head := m.raw[at:m.body.from]; !pairs || strings.Count(head, "\r") != strings.Count(head, "\n") {
+		m.reject(StatusBadRequest, "CR or LF alone in a header field")
+	}
+}
+
+// parseFields reports whether a CR stands before each LF.
+func (m *Message) parseFields(at int, l *Limits) (pairs bool) {
 	raw := m.raw
+	pairs = true
 	for {
 		if at == len(raw) {
 			m.reject(StatusBadRequest, "No blank line behind the header fields")
 			m.body = span{uint32(at), uint32(at)}
-			return
+			return pairs
 		}
 		if strings.HasPrefix(raw[at:], "\r\n") {
 			m.body = span{uint32(at + 2), uint32(len(raw))}
-			return
+			return pairs
 		}
-		end, next := lineEnd(raw, at)
+		end, next, crlf := lineEnd(raw, at)
+		pairs = pairs && crlf
 		if len(m.fields) == l.Headers {
 			m.reject(StatusBadRequest, "Too many header fields")
 			if i := strings.Index(raw[at:], "\r\n\r\n"); i >= 0 {
@@ -111,7 +126,7 @@ func (m *Message) parseHeaders(at int, l *Limits) {
 			} else {
 				m.body = span{uint32(len(raw)), uint32(len(raw))}
 			}
-			return
+			return pairs
 		}
 		m.addField(at, end, next)
 		at = next
@@ -119,15 +134,20 @@ func (m *Message) parseHeaders(at int, l *Limits) {
 }
 
 // lineEnd finds the end of the header line that begins at, with its folded
-// continuation lines, and the start of what follows.
-func lineEnd(raw string, at int) (end, next int) {
+// continuation lines, and the start of what follows. Crlf tells whether a CR
+// stands before each of its LFs.
+func lineEnd(raw string, at int) (end, next int, crlf bool) {
 	search := at
+	crlf = true
 	for {
 		i := strings.IndexByte(raw[search:], '\n')
 		if i < 0 {
-			return len(raw), len(raw)
+			return len(raw), len(raw), crlf
 		}
 		nl := search + i
+		if nl == at || raw[nl-1] != '\r' {
+			crlf = false
+		}
 		if nl+1 < len(raw) && (raw[nl+1] == ' ' || raw[nl+1] == '\t') {
 			search = nl + 1
 			continue
@@ -136,7 +156,7 @@ func lineEnd(raw string, at int) (end, next int) {
 		if nl > at && raw[nl-1] == '\r' {
 			end--
 		}
-		return end, nl + 1
+		return end, nl + 1, crlf
 	}
 }
 
@@ -180,7 +200,7 @@ func (m *Message) addField(at, end, next int) {
 
 // parseBody cuts the body by Content-Length: bytes behind it are dropped, and
 // without one the body reaches to the end of b (RFC 3261 §18.3).
-func (m *Message) parseBody() {
+func (m *Message) parseBody(l *Limits) {
 	if !m.Has(HeaderContentLength) {
 		return
 	}
@@ -188,6 +208,10 @@ func (m *Message) parseBody() {
 	switch have := m.body.to - m.body.from; {
 	case !ok:
 		m.reject(StatusBadRequest, "Malformed Content-Length")
+	case n > have && uint64(m.body.from)+uint64(n) > uint64(l.MessageBytes):
+		m.reject(StatusMessageTooLarge, "") // of a stream only the head was read
+	case n > have && int64(n) > int64(l.MessageBytes):
+		m.reject(StatusMessageTooLarge, "")
 	case n > have:
 		m.reject(StatusBadRequest, "Content-Length is larger than the message")
 	case n < have:
@@ -347,7 +371,7 @@ func streamBodyLength(head string) (int, error) {
 	at := strings.Index(head, "\r\n") + 2
 	length, seen := 0, false
 	for at < len(head) {
-		end, next := lineEnd(head, at)
+		end, next, _ := lineEnd(head, at)
 		name, value, _ := strings.Cut(head[at:end], ":")
 		at = next
 		if len(name) > 32 || headerID(strings.TrimRight(name, " \t")) != HeaderContentLength {
