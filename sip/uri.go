@@ -87,8 +87,7 @@ func splitHostPort(s string) (host string, port uint16, ipv6 bool, err error) {
 			return "", 0, false, errURIHost
 		}
 		host, s, ipv6 = s[1:end], s[end+1:], true
-		// RFC 5118 §4.10: RFC 3261's grammar allowed three colons; be tolerant.
-		if a, e := netip.ParseAddr(strings.Replace(host, ":::", "::", 1)); e != nil || !a.Is6() || a.Zone() != "" {
+		if a, e := parseAddr(host); e != nil || !a.Is6() || a.Zone() != "" {
 			return "", 0, false, errURIHost
 		}
 		if s == "" {
@@ -113,6 +112,12 @@ func splitHostPort(s string) (host string, port uint16, ipv6 bool, err error) {
 		return "", 0, false, errURIPort
 	}
 	return host, uint16(n), ipv6, nil
+}
+
+// parseAddr reads an address. RFC 5118 §4.10: RFC 3261's grammar allowed three
+// colons; be tolerant.
+func parseAddr(host string) (netip.Addr, error) {
+	return netip.ParseAddr(strings.Replace(host, ":::", "::", 1))
 }
 
 func hostnameValid(s string) bool {
@@ -204,7 +209,7 @@ func (u URI) HostPort() string {
 
 // Addr returns the host as an address when it is one.
 func (u URI) Addr() (netip.Addr, bool) {
-	a, err := netip.ParseAddr(u.Host)
+	a, err := parseAddr(u.Host)
 	return a.Unmap(), err == nil
 }
 
