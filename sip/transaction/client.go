@@ -29,6 +29,7 @@ type Client struct {
 	data     []byte
 	done     Done
 	interval time.Duration // Timer E
+	due      time.Time     // when Timer E fires; kept apart from when the wheel came round, or ticks add up
 	deadline time.Time     // Timer F
 }
 
@@ -47,7 +48,7 @@ func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done)
 	}
 	now := time.Now()
 	c := &Client{l: l, key: l.branchKey(branch), flow: f, data: data, done: done,
-		interval: l.o.Timers.T1, deadline: now.Add(64 * l.o.Timers.T1)}
+		interval: l.o.Timers.T1, due: now.Add(l.o.Timers.T1), deadline: now.Add(64 * l.o.Timers.T1)}
 	sh := l.shard(c.key)
 	sh.mu.Lock()
 	if _, ok := sh.clients[c.key]; ok {
@@ -70,7 +71,7 @@ func (c *Client) next(now time.Time) time.Duration {
 	if c.flow.Proto.Stream() {
 		return left
 	}
-	return min(c.interval, left)
+	return min(c.due.Sub(now), left)
 }
 
 // expired is Timer E or F.
@@ -86,6 +87,9 @@ func (c *Client) expired(now time.Time) {
 	running := sh.clients[c.key] == c
 	if running {
 		c.interval = min(2*c.interval, c.l.o.Timers.T2)
+		if c.due = c.due.Add(c.interval); !c.due.After(now) { // the wheel was late: no burst
+			c.due = now.Add(c.interval)
+		}
 		sh.wheel.add(c, now, c.next(now))
 	}
 	sh.mu.Unlock()

@@ -99,13 +99,13 @@ func New(out Sender, o Options) *Layer {
 		o.MaxClient = 200_000
 	}
 	l := &Layer{o: o, out: out, seed: maphash.MakeSeed(), stop: make(chan struct{}), done: make(chan struct{})}
-	now := tickOf(time.Now())
+	base := time.Now()
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.active = map[Key]*Server{}
 		s.clients = map[Key]*Client{}
-		s.done.init(o.Bytes / shardCount)
-		s.wheel.now = now
+		s.done.init(o.Bytes/shardCount, base)
+		s.wheel.base = base
 	}
 	go l.run()
 	return l
@@ -133,7 +133,7 @@ func (l *Layer) run() {
 			for i := range l.shards {
 				s := &l.shards[i]
 				s.mu.Lock()
-				due = s.wheel.advance(tickOf(now), due[:0])
+				due = s.wheel.advance(s.wheel.tickOf(now), due[:0])
 				s.done.expire(now)
 				s.mu.Unlock()
 				for _, x := range due {

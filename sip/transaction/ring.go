@@ -22,10 +22,12 @@ type ring struct {
 	free  [][]byte
 	bytes int
 	limit int
+	base  time.Time // expiry is counted from here by the monotonic clock
 }
 
-func (r *ring) init(limit int) {
+func (r *ring) init(limit int, base time.Time) {
 	r.index = map[Key]uint64{}
+	r.base = base
 	r.limit = max(limit, 4*chunkBytes)
 }
 
@@ -43,7 +45,7 @@ func (r *ring) put(k Key, answer []byte, expires time.Time) (evicted int) {
 	c := r.chunk[last]
 	at := len(c)
 	c = binary.LittleEndian.AppendUint64(c, uint64(k))
-	c = binary.LittleEndian.AppendUint64(c, uint64(expires.UnixMilli()))
+	c = binary.LittleEndian.AppendUint64(c, uint64(expires.Sub(r.base).Milliseconds()))
 	c = binary.LittleEndian.AppendUint32(c, uint32(len(answer)))
 	r.chunk[last] = append(c, answer...)
 	r.index[k] = (r.first+uint64(last))<<32 | uint64(at)
@@ -75,7 +77,7 @@ func (r *ring) get(k Key) ([]byte, bool) {
 
 // expire drops the answers whose time is over.
 func (r *ring) expire(now time.Time) {
-	limit := uint64(now.UnixMilli())
+	limit := uint64(now.Sub(r.base).Milliseconds())
 	for len(r.chunk) > 0 && binary.LittleEndian.Uint64(r.chunk[0][r.head+8:]) <= limit {
 		r.pop()
 	}

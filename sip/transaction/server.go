@@ -16,33 +16,46 @@ type Server struct {
 	src   transport.Flow // where the request came from
 	req   *sip.Message
 	begun time.Time
+
+	trying bool // a 100 was sent; the shard's lock guards it
 }
 
 func (s *Server) node() *timer { return &s.timer }
 
-// Absorb takes a request that was seen before: it repeats the answer, or says
-// nothing while there is none. It returns false for a new request.
+// Absorb takes a request that was seen before: it repeats the answer, the 100
+// when that is all there is so far (RFC 3261 §17.2.2), or says nothing. It
+// returns false for a new request.
 func (l *Layer) Absorb(k Key, reply transport.Flow) bool {
 	sh := l.shard(k)
 	sh.mu.Lock()
 	answer, ok := sh.done.get(k)
 	if !ok {
-		_, ok = sh.active[k]
+		s := sh.active[k]
+		trying := s != nil && s.trying
 		sh.mu.Unlock()
-		if ok {
+		if s != nil {
 			l.Counters.Retransmitted.Add(1)
 		}
-		return ok
+		if trying {
+			s.sendTrying(reply)
+		}
+		return s != nil
 	}
+	l.repeat(sh, answer, reply)
+	return true
+}
+
+// repeat unlocks the shard and sends an answer of its ring again.
+func (l *Layer) repeat(sh *shard, answer []byte, reply transport.Flow) {
 	answer = append(make([]byte, 0, 1024), answer...)
 	sh.mu.Unlock()
 	l.Counters.Retransmitted.Add(1)
 	_ = l.out.Send(reply, answer)
-	return true
 }
 
 // Begin registers a request whose handler answers later, with Reply. It returns
-// nil when the same request is being handled already: the caller drops it. The
+// nil when the same request is being handled or was answered meanwhile, by
+// another goroutine since Absorb: the caller drops it. The
 // message must have memory of its own (sip.Message.Clone). The error is the
 // answer to give, without state, when too much is unfinished.
 func (l *Layer) Begin(k Key, req *sip.Message, src, reply transport.Flow) (*Server, *sip.Error) {
@@ -55,9 +68,15 @@ func (l *Layer) Begin(k Key, req *sip.Message, src, reply transport.Flow) (*Serv
 	s := &Server{l: l, key: k, flow: reply, src: src, req: req, begun: now}
 	sh := l.shard(k)
 	sh.mu.Lock()
+	if answer, ok := sh.done.get(k); ok {
+		l.Counters.Active.Add(-1)
+		l.repeat(sh, answer, reply)
+		return nil, nil
+	}
 	defer sh.mu.Unlock()
 	if _, ok := sh.active[k]; ok {
 		l.Counters.Active.Add(-1)
+		l.Counters.Retransmitted.Add(1)
 		return nil, nil
 	}
 	sh.active[k] = s
@@ -81,10 +100,15 @@ func (s *Server) expired(time.Time) {
 	sh := s.l.shard(s.key)
 	sh.mu.Lock()
 	running := sh.active[s.key] == s
+	s.trying = running
 	sh.mu.Unlock()
 	if running {
-		_ = s.l.out.Send(s.flow, s.req.AppendReply(nil, s.src.Remote, &sip.Reply{Status: sip.StatusTrying}))
+		s.sendTrying(s.flow)
 	}
+}
+
+func (s *Server) sendTrying(reply transport.Flow) {
+	_ = s.l.out.Send(reply, s.req.AppendReply(nil, s.src.Remote, &sip.Reply{Status: sip.StatusTrying}))
 }
 
 // Request returns the request.

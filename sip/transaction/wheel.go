@@ -7,8 +7,6 @@ const (
 	slots = 512 // 51.2 s: longer than any timer here
 )
 
-func tickOf(t time.Time) int64 { return t.UnixNano() / int64(tick) }
-
 // timed is what can hang in a wheel.
 type timed interface {
 	node() *timer
@@ -23,12 +21,17 @@ type timer struct {
 	set        bool
 }
 
-// wheel holds the timers of a shard in slots of one tick.
+// wheel holds the timers of a shard in slots of one tick. Ticks count from base
+// by the monotonic clock: a step of the wall clock moves no timer.
 type wheel struct {
 	slot [slots]timed
+	base time.Time
 	now  int64
 	n    int
 }
+
+// tickOf returns the last tick at t.
+func (w *wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.base) / tick) }
 
 // add hangs x to expire in d, rounded up to a tick.
 func (w *wheel) add(x timed, now time.Time, d time.Duration) {
@@ -36,7 +39,7 @@ func (w *wheel) add(x timed, now time.Time, d time.Duration) {
 	if t.set {
 		w.remove(x)
 	}
-	at := tickOf(now.Add(d)) + 1
+	at := w.tickOf(now.Add(d + tick - 1))
 	at = min(max(at, w.now+1), w.now+slots-1)
 	t.at, t.set, t.prev = at, true, nil
 	i := at % slots
