@@ -215,6 +215,9 @@ func (u URI) Addr() (netip.Addr, bool) {
 
 // Equal compares two URIs by RFC 3261 §19.1.4.
 func (u URI) Equal(v URI) bool {
+	if u.raw == v.raw { // even with a parameter given twice, which equals nothing else
+		return true
+	}
 	if !strings.EqualFold(u.Scheme, v.Scheme) {
 		return false
 	}

@@ -155,3 +155,11 @@ func TestAOR(t *testing.T) {
 	same(t, "zero", none.IsZero(), true)
 	same(t, "zero's parts", none.User()+none.Domain()+none.String(), "")
 }
+
+// TestDoubledParameter: RFC 3261 §19.1.1 forbids it; it is let through and such
+// a URI equals itself.
+func TestDoubledParameter(t *testing.T) {
+	u := uri(t, "sip:alice@example.com;x=1;x")
+	same(t, "equals itself", u.Equal(uri(t, "sip:alice@example.com;x=1;x")), true)
+	same(t, "equals with one", u.Equal(uri(t, "sip:alice@example.com;x=1")), false)
+}
