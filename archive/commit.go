@@ -209,7 +209,7 @@ func (j *Journal) sync() error {
 		j.event(Event{What: "journal works again", File: s.name})
 	}
 	for i, b := range j.unsynced {
-		close(b.done) // wakes all who wait for it at once
+		j.acknowledge(b)
 		j.unsynced[i] = nil
 	}
 	j.unsynced = j.unsynced[:0]
@@ -326,7 +326,7 @@ func (j *Journal) fail(cause error, more ...*batch) {
 		j.event(Event{What: "journal failed", File: file, Err: cause})
 	}
 	for _, b := range lost {
-		close(b.done)
+		j.acknowledge(b)
 	}
 }
 

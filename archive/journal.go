@@ -76,8 +76,9 @@ type Journal struct {
 	dirf *os.File // holds the lock
 	o    Options
 
-	wake    chan struct{} // tells the committer that there is work; holds one
-	stopped chan struct{} // closed when the committer has ended
+	callers sync.WaitGroup // goroutines that call for AppendFunc
+	wake    chan struct{}  // tells the committer that there is work; holds one
+	stopped chan struct{}  // closed when the committer has ended
 
 	mu       sync.Mutex
 	queue    []*batch // full batches, oldest first
@@ -121,6 +122,7 @@ type batch struct {
 	waiters int
 	probe   bool
 	done    chan struct{}
+	calls   []call // of AppendFunc
 
 	err      error
 	firstSeq uint64
@@ -139,7 +141,7 @@ func (j *Journal) Append(ctx context.Context, r *Record) (Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, fmt.Errorf("append to archive: %w", err)
 	}
-	b, index, err := j.add(r, false)
+	b, index, err := j.add(r, false, nil)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -160,6 +162,43 @@ func (j *Journal) Append(ctx context.Context, r *Record) (Receipt, error) {
 	return Receipt{id: r.ID, seq: r.Seq}, nil
 }
 
+// AppendFunc is Append for a caller that does not wait: done is called once, with
+// what Append would return, on a goroutine of the journal's that calls for many
+// records in turn, so it should not wait for long. An error that is returned
+// means that done is not called.
+func (j *Journal) AppendFunc(r *Record, done func(Receipt, error)) error {
+	_, _, err := j.add(r, false, done)
+	return err
+}
+
+// call is who wants to hear of a record in a batch.
+type call struct {
+	id    ID
+	index int
+	done  func(Receipt, error)
+}
+
+// callsTogether is how many calls one goroutine makes.
+const callsTogether = 32
+
+// acknowledge wakes all who wait for the batch, and calls the others.
+func (j *Journal) acknowledge(b *batch) {
+	close(b.done)
+	for calls := b.calls; len(calls) > 0; {
+		some := calls[:min(callsTogether, len(calls))]
+		calls = calls[len(some):]
+		j.callers.Go(func() {
+			for _, c := range some {
+				if b.err != nil {
+					c.done(Receipt{}, b.err)
+				} else {
+					c.done(Receipt{id: c.id, seq: b.firstSeq + uint64(c.index)}, nil)
+				}
+			}
+		})
+	}
+}
+
 // Note writes r in order, at once, and does not wait for it: it is with the
 // operating system within moments and on stable storage with the next commit,
 // a few milliseconds later at most. It sets ID, Node and Salt of r as Append
@@ -168,12 +207,12 @@ func (j *Journal) Append(ctx context.Context, r *Record) (Receipt, error) {
 // While the disk does not work notes are kept in memory, up to
 // Options.MaxPending, and written when it works again.
 func (j *Journal) Note(r *Record) error {
-	_, _, err := j.add(r, true)
+	_, _, err := j.add(r, true, nil)
 	return err
 }
 
-// add puts r into the gathering batch.
-func (j *Journal) add(r *Record, note bool) (*batch, int, error) {
+// add puts r into the gathering batch; done may be nil.
+func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, int, error) {
 	size, err := r.check()
 	if err != nil {
 		return nil, 0, err
@@ -219,6 +258,9 @@ func (j *Journal) add(r *Record, note bool) (*batch, int, error) {
 	j.pending += len(b.buf) - at
 	index := b.records
 	b.records++
+	if done != nil {
+		b.calls = append(b.calls, call{r.ID, index, done})
+	}
 	tell := index == 0
 	if note {
 		b.notes = append(b.notes, at)
@@ -349,6 +391,7 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	j.signal()
 	<-j.stopped
+	j.callers.Wait()
 	if err := j.dirf.Close(); err != nil && j.closeErr == nil {
 		j.closeErr = err
 	}

@@ -16,14 +16,23 @@ func (j *Journal) Recall(id ID, seq uint64) Receipt {
 }
 
 // Last tells when the newest record was archived: the zero time in an empty
-// journal. It reads the last segment.
+// journal. It reads the last segment, or all when that one has no records yet.
 func (j *Journal) Last() (time.Time, error) {
-	r, err := readerFrom(j.dir, math.MaxInt64)
+	last, err := j.lastFrom(math.MaxInt64)
+	if err == nil && last.IsZero() {
+		last, err = j.lastFrom(0)
+	}
+	return last, err
+}
+
+// lastFrom reads from the first segment that can hold a record archived at since
+// (µs) or later.
+func (j *Journal) lastFrom(since int64) (last time.Time, err error) {
+	r, err := readerFrom(j.dir, since)
 	if err != nil {
-		return time.Time{}, err
+		return last, err
 	}
 	defer r.Close()
-	var last time.Time
 	err = r.each(func(rec *Record, _ Pos) error {
 		last = rec.Archived
 		return nil

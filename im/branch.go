@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/fnv"
-	"hash/maphash"
 	"strings"
 
 	"rollcall/sip"
@@ -48,23 +47,32 @@ func branch(k requestKey, device string, answers uint64, loop string) string {
 
 // loopMark is the tail of the branches of a request for a target: when it stands
 // in a Via of a request that comes in, the request has been here before and
-// would go the same way again (RFC 3261 §16.6 item 8, RFC 5393 §4.2). It need not
-// outlive the process.
+// would go the same way again (RFC 3261 §16.6 item 8, RFC 5393 §4.2). As a part of
+// the branch it must be the same after a restart.
 func (r *Relay) loopMark(m *sip.Message, to sip.AOR) string {
 	n, _ := m.CSeq()
-	var h maphash.Hash
-	h.SetSeed(r.seed)
-	_, _ = h.WriteString(to.String())
-	_, _ = h.WriteString(m.Get(sip.HeaderFrom))
-	_, _ = h.WriteString(m.CallID())
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], n)
-	_, _ = h.Write(number[:])
+	h := r.loopSeed
+	for _, part := range [...]string{to.User(), to.Domain(), m.Get(sip.HeaderFrom), m.CallID()} {
+		for i := range len(part) {
+			h = (h ^ uint64(part[i])) * fnvPrime
+		}
+		h *= fnvPrime // parts the strings
+	}
+	h = (h ^ uint64(n)) * fnvPrime
 	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], h.Sum64())
+	binary.BigEndian.PutUint64(sum[:], h)
 	mark := [1 + 2*len(sum)]byte{'-'}
 	hex.Encode(mark[1:], sum[:])
 	return string(mark[:])
+}
+
+// fnvPrime is that of FNV-1a with 64 bits.
+const fnvPrime = 1099511628211
+
+// newLoopSeed makes the start value of loop marks.
+func newLoopSeed(key []byte) uint64 {
+	sum := sha256.Sum256(append([]byte("loop mark "), key...))
+	return binary.BigEndian.Uint64(sum[:8])
 }
 
 // looped reports a request that passed here before on its way to the same target.

@@ -1,15 +1,16 @@
 package im
 
 import (
-	"context"
 	"net/netip"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"rollcall/archive"
 	"rollcall/registrar"
 	"rollcall/sip"
+	"rollcall/sip/digest"
 	"rollcall/sip/transaction"
 )
 
@@ -62,12 +63,11 @@ next:
 
 // result is how one device answered.
 type result struct {
-	device    string
-	target    string
-	status    int // 0: no answer
-	reason    string
-	reply     []byte // the response for the sender, without our Via; nil when there is none
-	impatient bool   // no result: the sender has waited long enough
+	device string
+	target string
+	status int // 0: no answer
+	reason string
+	reply  []byte // the response for the sender, without our Via; nil when there is none
 }
 
 func (x result) delivered() bool { return x.status/100 == 2 }
@@ -84,72 +84,137 @@ func (x result) passing() bool {
 		x.status != sip.StatusNotImplemented
 }
 
-// fork is the response context of one message (RFC 3261 §16.7).
+// fork is the response context of one message (RFC 3261 §16.7). Results come on
+// any goroutine; mu orders them and is not held while something is sent.
 type fork struct {
-	results chan result
-	done    atomic.Bool // the sender has its answer
+	r       *Relay
+	tx      *transaction.Server
+	o       *outgoing
+	devices []device
+
+	mu       sync.Mutex
+	open     int  // devices that have not answered
+	answered bool // the sender has its answer, or gets it from keep
+	queued   bool // in the offline queue
+	taken    bool // a device took it
+	best     result
+	tried    []trial
+	refused  int
+	late     []result // failures that came while it was being queued
 }
 
-// deliver sends the message to all devices, answers the sender as soon as it
-// knows enough and records every outcome. A device that answers later than that
-// is still heard.
-func (r *Relay) deliver(ctx context.Context, tx *transaction.Server, o *outgoing, devices []device) {
+// deliver sends the message to all devices. The sender is answered as soon as
+// enough is known; a device that answers later than that is still heard.
+func (r *Relay) deliver(tx *transaction.Server, o *outgoing, devices []device) {
+	f := &fork{r: r, tx: tx, o: o, devices: devices, open: len(devices)}
 	if len(devices) == 0 {
-		r.keep(ctx, tx, o, nil)
+		f.answered = true
+		r.o.Go(f.keep)
 		return
-	}
-	f := &fork{results: make(chan result, len(devices)+1)}
-	for i := range devices {
-		r.try(ctx, o, &devices[i], func(x result) { f.results <- x })
 	}
 	r.patience.add(f, time.Now())
-	var best result
-	var tried []trial
-	refused := 0
-	queued := false
-	for open := len(devices); open > 0; {
-		var x result
-		select {
-		case x = <-f.results:
-		case <-ctx.Done(): // the record gets its outcome at the next start
-			return
-		}
-		if x.impatient {
-			if !f.done.Swap(true) {
-				queued = r.keep(ctx, tx, o, tried)
-			}
-			continue
-		}
-		open--
-		switch {
-		case x.delivered():
-			r.outcome(o, archive.Delivered, x.status, x.reason, x.target, x.device)
-			if !f.done.Swap(true) {
-				r.forwardReply(tx, x)
-			}
-			if queued {
-				r.offline.taken(ctx, o)
-				queued = false
-			}
-		default:
-			best = better(best, x)
-			tried = note(tried, x)
-			if !x.passing() {
-				refused++
-			}
-			if len(devices) > 1 {
-				r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
-			}
-		}
+	for i := range devices {
+		r.try(o, &devices[i], f.result)
 	}
-	if f.done.Swap(true) {
+}
+
+// over reports that the sender needs no patience any more.
+func (f *fork) over() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answered
+}
+
+// result takes what one device answered.
+func (f *fork) result(x result) {
+	defer f.r.contain(f.tx)
+	r, o := f.r, f.o
+	f.mu.Lock()
+	f.open--
+	first := !f.answered
+	if x.delivered() {
+		f.taken, f.answered = true, true
+		queued := f.queued
+		f.queued = false
+		f.mu.Unlock()
+		r.outcome(o, archive.Delivered, x.status, x.reason, x.target, x.device)
+		if first {
+			r.forwardReply(f.tx, x)
+		}
+		if queued {
+			r.o.Go(func() { r.offline.taken(r.ctx, o) })
+		}
 		return
 	}
-	if refused == len(devices) || best.status/100 == 6 || devices[0].peer != nil {
-		r.giveUp(tx, o, best)
+	f.best = better(f.best, x)
+	f.tried = note(f.tried, x)
+	if !x.passing() {
+		f.refused++
+	}
+	last := first && f.open == 0
+	if last {
+		f.answered = true
+	}
+	final := f.refused == len(f.devices) || f.best.status/100 == 6 || f.devices[0].peer != nil
+	best := f.best
+	queued := f.queued
+	if !first && !queued {
+		f.late = append(f.late, x)
+	}
+	f.mu.Unlock()
+	if len(f.devices) > 1 {
+		r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)
+	}
+	switch {
+	case queued:
+		r.o.Go(func() { r.offline.failed(r.ctx, o, x) })
+	case !last:
+	case final:
+		r.giveUp(f.tx, o, best)
+	default:
+		r.o.Go(f.keep)
+	}
+}
+
+// impatient ends the waiting of a sender whose devices are silent: it is told
+// 202, and whichever device takes the message first ends its wait.
+func (f *fork) impatient() {
+	f.mu.Lock()
+	first := !f.answered
+	f.answered = true
+	f.mu.Unlock()
+	if first {
+		f.r.o.Go(f.keep)
+	}
+}
+
+// keep puts the message into the offline queue and answers 202 (RFC 3428 §7), or
+// 480 where it can't wait.
+func (f *fork) keep() {
+	defer f.r.contain(f.tx)
+	r, o := f.r, f.o
+	f.mu.Lock()
+	tried := slices.Clone(f.tried)
+	f.mu.Unlock()
+	if fault := r.offline.put(r.ctx, o, tried); fault != nil {
+		r.refuse(f.tx, o, fault)
 		return
 	}
-	r.keep(ctx, tx, o, tried)
+	f.mu.Lock()
+	taken := f.taken // while it was being put there
+	f.queued = !taken
+	late := f.late
+	f.mu.Unlock()
+	for _, x := range late {
+		r.offline.failed(r.ctx, o, x)
+	}
+	r.outcome(o, archive.Stored, sip.StatusAccepted, "", "", "")
+	r.answer(f.tx, &sip.Error{Status: sip.StatusAccepted})
+	if taken {
+		r.offline.taken(r.ctx, o)
+		return
+	}
+	r.offline.recheck(r.ctx, o)
 }
 
 // giveUp tells the sender what the devices said.
@@ -161,20 +226,6 @@ func (r *Relay) giveUp(tx *transaction.Server, o *outgoing, best result) {
 	}
 	r.outcome(o, archive.Refused, best.status, best.reason, best.target, best.device)
 	r.forwardReply(tx, best)
-}
-
-// keep puts the message into the offline queue and answers 202 (RFC 3428 §7), or
-// 480 where it can't wait. It reports whether it is kept.
-func (r *Relay) keep(ctx context.Context, tx *transaction.Server, o *outgoing, tried []trial) bool {
-	fault := r.offline.put(ctx, o, tried)
-	if fault != nil {
-		r.refuse(tx, o, fault)
-		return false
-	}
-	r.outcome(o, archive.Stored, sip.StatusAccepted, "", "", "")
-	r.answer(tx, &sip.Error{Status: sip.StatusAccepted})
-	r.offline.recheck(ctx, o)
-	return true
 }
 
 // better chooses between two failures (RFC 3261 §16.7 item 6): a 6xx wins, then
@@ -221,20 +272,20 @@ func (r *Relay) forwardReply(tx *transaction.Server, x result) {
 
 // try delivers to one device: its bindings one after another until one answers.
 // Done is called once, on any goroutine, and must not wait.
-func (r *Relay) try(ctx context.Context, o *outgoing, d *device, done func(result)) {
+func (r *Relay) try(o *outgoing, d *device, done func(result)) {
 	if d.peer != nil {
-		go r.tryPeer(ctx, o, d, done)
+		r.o.Go(func() { r.tryPeer(o, d, done) })
 		return
 	}
-	r.tryBinding(ctx, o, d, 0, done)
+	r.tryBinding(o, d, 0, done)
 }
 
-func (r *Relay) tryBinding(ctx context.Context, o *outgoing, d *device, i int, done func(result)) {
+func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
 	b := &d.bindings[i]
 	finish := func(x result) {
 		x.device, x.target = d.name, b.Contact
 		if (x.status == 0 || x.status == sip.StatusFlowFailed) && i+1 < len(d.bindings) {
-			r.tryBinding(ctx, o, d, i+1, done) // RFC 5626 §5.3: the next flow of this instance
+			r.tryBinding(o, d, i+1, done) // RFC 5626 §5.3: the next flow of this instance
 			return
 		}
 		done(x)
@@ -244,18 +295,18 @@ func (r *Relay) tryBinding(ctx context.Context, o *outgoing, d *device, i int, d
 		finish(result{reason: "Flow is gone"})
 		return
 	}
-	r.sendTo(ctx, o, h, d, finish)
+	r.sendTo(o, h, d, finish)
 }
 
-func (r *Relay) tryPeer(ctx context.Context, o *outgoing, d *device, done func(result)) {
+func (r *Relay) tryPeer(o *outgoing, d *device, done func(result)) {
 	fail := func(reason string) { done(result{device: d.peer.Name, target: d.peer.Address, reason: reason}) }
-	remote, err := resolve(ctx, d.peer.Address)
+	remote, err := resolve(r.ctx, d.peer.Address)
 	if err != nil {
 		fail("Peer's address is not known")
 		return
 	}
 	h := hop{proto: d.peer.Proto, remote: remote, uri: d.uri}
-	r.sendTo(ctx, o, h, d, func(x result) {
+	r.sendTo(o, h, d, func(x result) {
 		x.device, x.target = d.peer.Name, d.peer.Address
 		done(x)
 	})
@@ -267,7 +318,7 @@ const maxDatagram = 1300
 
 // sendTo is the one place where a MESSAGE leaves the server. Without the
 // journal's receipt it does not.
-func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, d *device, done func(result)) {
+func (r *Relay) sendTo(o *outgoing, h hop, d *device, done func(result)) {
 	if !o.receipt.Valid() {
 		panic("im: a message was to leave without a durable record")
 	}
@@ -276,8 +327,8 @@ func (r *Relay) sendTo(ctx context.Context, o *outgoing, h hop, d *device, done 
 		h.proto, h.fallback, ok = streamOf(flow), flow, false
 	}
 	if !ok { // a connection has to be made first
-		r.wg.Go(func() {
-			flow, err := r.connect(ctx, h)
+		r.o.Go(func() {
+			flow, err := r.connect(r.ctx, h)
 			if err != nil {
 				done(result{reason: "Can't connect"})
 				return
@@ -336,7 +387,7 @@ func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
 			case sip.HeaderContact, sip.HeaderRecordRoute, sip.HeaderPreferredIdentity:
 				return true
 			case sip.HeaderProxyAuthorization, sip.HeaderAuthorization:
-				return strings.Contains(value, o.realm)
+				return ofRealm(value, o.realm)
 			}
 			return false
 		},
@@ -345,4 +396,14 @@ func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
 		f.Fields = []sip.Field{{Name: "Date", Value: sip.FormatDate(o.received)}}
 	}
 	return o.req.AppendForward(make([]byte, 0, len(o.req.Raw())+512), &f)
+}
+
+// ofRealm reports credentials for our realm. What can't be read is taken for them
+// when it names the realm anywhere.
+func ofRealm(credentials, realm string) bool {
+	c, err := digest.ParseCredentials(credentials)
+	if err != nil {
+		return strings.Contains(credentials, realm)
+	}
+	return strings.EqualFold(c.Realm, realm)
 }

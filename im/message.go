@@ -31,7 +31,7 @@ func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	if !m.URI().IsSIP() {
 		return a, sip.NewError(sip.StatusUnsupportedScheme, "")
 	}
-	if m.Has(sip.HeaderMaxForwards) && m.Get(sip.HeaderMaxForwards) == "0" {
+	if hops, ok := sip.ParseUint(m.Get(sip.HeaderMaxForwards)); ok && hops == 0 {
 		return a, sip.NewError(sip.StatusTooManyHops, "")
 	}
 	to, err := sip.ParseAOR(m.URI())
@@ -48,65 +48,81 @@ func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	return a, nil
 }
 
-// ServeSIP takes a MESSAGE from its authentication to its answer. Identity is
-// who sent it.
+// ServeSIP takes a MESSAGE from its authentication to the journal; recorded takes
+// it on from there, and fork to its answer. None of them waits, unless the store
+// does. Identity is who sent it.
 func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) {
-	m := tx.Request()
-	ctx := r.ctx
-	to, err := sip.ParseAOR(m.URI())
-	if err != nil {
-		panic("im: a message was served that was not admitted")
-	}
 	r.Counters.Received.Add(1)
-	o := &outgoing{
-		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
-		realm: id.AOR().Domain(), from: id.AOR(), to: to, received: tx.Begun(), composing: isComposing(m),
-	}
-
-	// A request that was recorded before a restart is not recorded again.
-	if old := r.pastOf(o.key); old != nil {
-		if answer := old.answer(); answer != nil {
-			r.answer(tx, answer)
-			return
-		}
-		o.receipt = old.receipt
-	}
+	o := r.outgoing(tx, id.AOR(), a)
 
 	// Policy. A refusal is recorded too.
 	decision := r.settings.Load().Rules.Message(o.from, o.to)
 
 	// Journal. Nothing has left before this.
-	if !o.receipt.Valid() {
-		receipt, err := r.record(ctx, tx, id, o, decision)
-		if err != nil {
-			r.Counters.Unrecorded.Add(1)
-			r.o.Log.Warn("message refused: it can't be recorded", zap.String("call_id", m.CallID()), zap.Error(err))
-			r.answer(tx, sip.NewError(sip.StatusServiceUnavailable, "Message can't be recorded now", retryAfter))
-			return
-		}
-		o.receipt = receipt
+	err := r.o.Journal.AppendFunc(r.record(tx, o, decision), func(receipt archive.Receipt, err error) {
+		r.recorded(tx, o, decision, receipt, err)
+	})
+	if err != nil {
+		r.recorded(tx, o, decision, archive.Receipt{}, err)
 	}
-	if refusal := decision.Refusal(); refusal != nil {
+}
+
+// outgoing puts together what is known of a request that was admitted.
+func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *outgoing {
+	m := tx.Request()
+	to, err := sip.ParseAOR(m.URI())
+	if err != nil {
+		panic("im: a message was served that was not admitted")
+	}
+	return &outgoing{
+		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
+		realm: from.Domain(), from: from, to: to, received: tx.Begun(), composing: isComposing(m),
+	}
+}
+
+// recorded goes on with a message whose record is durable, or refuses it.
+func (r *Relay) recorded(tx *transaction.Server, o *outgoing, d policy.Decision, receipt archive.Receipt, err error) {
+	defer r.contain(tx)
+	if err != nil {
+		r.Counters.Unrecorded.Add(1)
+		r.answer(tx, sip.NewError(sip.StatusServiceUnavailable, "Message can't be recorded now", retryAfter))
+		return
+	}
+	o.receipt = receipt
+	if refusal := d.Refusal(); refusal != nil {
 		r.refuse(tx, o, refusal)
 		return
 	}
+	if !r.o.Store.Local() {
+		r.o.Go(func() { defer r.contain(tx); r.relay(tx, o) })
+		return
+	}
+	r.relay(tx, o)
+}
 
-	// Route.
-	devices, fault := r.route(ctx, o)
+// relay finds the devices and delivers; the fork answers.
+func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
+	devices, fault := r.route(r.ctx, o)
 	if fault != nil {
 		r.refuse(tx, o, fault)
 		return
 	}
+	r.deliver(tx, o, devices)
+}
 
-	// Deliver, and answer.
-	r.deliver(ctx, tx, o, devices)
+// contain answers 500 after a panic; the process lives.
+func (r *Relay) contain(tx *transaction.Server) {
+	if p := recover(); p != nil {
+		r.o.Panicked(tx.Request(), p)
+		r.answer(tx, sip.NewError(sip.StatusServerError, ""))
+	}
 }
 
 var retryAfter = sip.Field{Name: "Retry-After", Value: "5"}
 
-// record makes the request durable. Of an is-composing indication only the head
-// is kept (RFC 3994: the state of a moment is no content).
-func (r *Relay) record(ctx context.Context, tx *transaction.Server, id auth.Identity, o *outgoing, d policy.Decision) (archive.Receipt, error) {
+// record states the request. Of an is-composing indication only the head is kept
+// (RFC 3994: the state of a moment is no content).
+func (r *Relay) record(tx *transaction.Server, o *outgoing, d policy.Decision) *archive.Record {
 	m := o.req
 	cseq, _ := m.CSeq()
 	from, _ := m.From()
@@ -124,7 +140,7 @@ func (r *Relay) record(ctx context.Context, tx *transaction.Server, id auth.Iden
 	if o.composing {
 		rec.Raw, rec.BodyOmitted = rec.Raw[:m.HeadLen()], true
 	}
-	return r.o.Journal.Append(ctx, rec)
+	return rec
 }
 
 // senderDevice is the +sip.instance of a Contact, which some clients send in

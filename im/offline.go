@@ -81,6 +81,28 @@ func (q *offline) taken(ctx context.Context, o *outgoing) {
 	}
 }
 
+// failed notes what a device answered after the message was kept, so that the
+// next try there is no retransmission of what it has answered.
+func (q *offline) failed(ctx context.Context, o *outgoing, x result) {
+	id := o.receipt.ID()
+	for {
+		set, err := q.r.o.Store.Load(ctx, queueKey(o.to))
+		item, waits := set.Get(string(id[:]))
+		if err != nil || !waits {
+			return
+		}
+		e, err := decodeEntry(item)
+		if err != nil {
+			return
+		}
+		e.tried = note(e.tried, x)
+		item.Value = e.encode()
+		if _, err = q.r.o.Store.Apply(ctx, queueKey(o.to), set.Version, store.Put(item)); !errors.Is(err, store.ErrConflict) {
+			return // what can't be noted costs a try more
+		}
+	}
+}
+
 // remove takes a message out of the queue, the list first: what is not listed is
 // not sent.
 func (q *offline) remove(ctx context.Context, aor sip.AOR, id archive.ID) error {
@@ -167,7 +189,8 @@ func (q *offline) drain(ctx context.Context, aor sip.AOR) error {
 	for _, item := range set.Items {
 		e, err := decodeEntry(item)
 		if err != nil {
-			return err
+			q.passOver(aor, archive.ID{}, err)
+			continue
 		}
 		more, err := q.redeliver(ctx, aor, e)
 		if err != nil || !more {
@@ -175,6 +198,12 @@ func (q *offline) drain(ctx context.Context, aor sip.AOR) error {
 		}
 	}
 	return nil
+}
+
+// passOver tells the operator of a message that can't be read. Those behind it do
+// not wait for it.
+func (q *offline) passOver(aor sip.AOR, id archive.ID, err error) {
+	q.r.o.Log.Error("stored message passed over", zap.String("aor", aor.String()), zap.Stringer("id", id), zap.Error(err))
 }
 
 // redeliver tries one message on the devices that are there now, one after
@@ -190,7 +219,8 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more boo
 	}
 	o, err := q.r.decodeQueued(e.id, set.Items[0].Value)
 	if err != nil {
-		return false, err
+		q.passOver(aor, e.id, err)
+		return true, nil
 	}
 	if !e.expires.After(time.Now()) {
 		return true, q.expire(ctx, o)
@@ -232,7 +262,7 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more boo
 // offer sends a message to one device and waits for its answer.
 func (q *offline) offer(ctx context.Context, o *outgoing, d *device) (result, error) {
 	answer := make(chan result, 1)
-	q.r.try(ctx, o, d, func(x result) { answer <- x })
+	q.r.try(o, d, func(x result) { answer <- x })
 	select {
 	case x := <-answer:
 		return x, nil

@@ -2,12 +2,14 @@ package im
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
 	"rollcall/archive"
 	"rollcall/sip"
+	"rollcall/sip/transaction"
 	"rollcall/store"
 )
 
@@ -17,6 +19,7 @@ type past struct {
 	outcome  archive.Disposition // 0: none was recorded
 	status   int
 	to, from string
+	raw      [sha256.Size]byte // hash of the request's bytes
 }
 
 // answer repeats what the sender was told, nil when that is not known.
@@ -43,7 +46,7 @@ func (r *Relay) Recover(ctx context.Context, now time.Time) error {
 	err := r.o.Journal.Recent(now.Add(-retransmitted), func(rec *archive.Record) error {
 		switch rec.Type {
 		case archive.TypeMessage:
-			p := &past{receipt: r.o.Journal.Recall(rec.ID, rec.Seq), to: rec.To, from: rec.From}
+			p := &past{receipt: r.o.Journal.Recall(rec.ID, rec.Seq), to: rec.To, from: rec.From, raw: sha256.Sum256(rec.Raw)}
 			byID[rec.ID], open[rec.ID] = p, p
 			if rec.RequestKey != (requestKey{}) {
 				known[rec.RequestKey] = p
@@ -90,11 +93,43 @@ func (r *Relay) interrupted(ctx context.Context, id archive.ID, p *past) error {
 	return r.o.Journal.Note(rec)
 }
 
-// pastOf finds a request that was recorded before the start.
-func (r *Relay) pastOf(k requestKey) *past {
+// Past is a request that was recorded before the start and is sent again.
+type Past struct {
+	p    *past
+	from sip.AOR
+}
+
+// Past finds out whether a request is byte for byte one that was recorded just
+// before the start. Such a request was authenticated then; to ask again would
+// make the sender repeat the message as another request, as the nonces of the
+// last process are worth nothing now.
+func (r *Relay) Past(m *sip.Message) (Past, bool) {
 	known := r.known.Load()
 	if known == nil {
-		return nil
+		return Past{}, false
 	}
-	return (*known)[k]
+	p := (*known)[r.keyOf(m)]
+	if p == nil {
+		return Past{}, false
+	}
+	raw := m.Bytes()
+	if isComposing(m) {
+		raw = raw[:m.HeadLen()]
+	}
+	from, err := sip.ParseAORString(p.from)
+	if err != nil || sha256.Sum256(raw) != p.raw {
+		return Past{}, false
+	}
+	return Past{p, from}, true
+}
+
+// ServePast answers a repeated request by what was recorded of it, or goes on
+// where the last process stopped. No second record is made.
+func (r *Relay) ServePast(tx *transaction.Server, past Past, a Admission) {
+	if answer := past.p.answer(); answer != nil {
+		r.answer(tx, answer)
+		return
+	}
+	o := r.outgoing(tx, past.from, a)
+	r.recorded(tx, o, r.settings.Load().Rules.Message(o.from, o.to), past.p.receipt, nil)
 }

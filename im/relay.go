@@ -2,7 +2,6 @@ package im
 
 import (
 	"context"
-	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -21,8 +20,9 @@ import (
 
 // Journal makes records durable.
 type Journal interface {
-	// Append returns when the record is durable.
-	Append(ctx context.Context, r *archive.Record) (archive.Receipt, error)
+	// AppendFunc calls done when the record is durable, or can't be. An error that
+	// is returned means that done is not called.
+	AppendFunc(r *archive.Record, done func(archive.Receipt, error)) error
 	// Note writes a record behind those before it and does not wait.
 	Note(r *archive.Record) error
 	// Recent reads the end of the journal, from since on.
@@ -76,6 +76,11 @@ type Options struct {
 	Transactions *transaction.Layer
 	Key          []byte // of branches; the same after a restart
 	Log          *zap.Logger
+
+	// Go runs what has to wait on a goroutine of its own.
+	Go func(func())
+	// Panicked hears of a panic that was contained.
+	Panicked func(m *sip.Message, p any)
 }
 
 // Counters count messages by how they ended; read with Load.
@@ -95,7 +100,7 @@ type Relay struct {
 	offline  *offline
 	patience patience
 	noTCP    refusals
-	seed     maphash.Seed // of loop marks
+	loopSeed uint64 // of loop marks; from the key
 	stop     context.CancelFunc
 	ctx      context.Context // ends with Close
 	wg       sync.WaitGroup
@@ -103,7 +108,7 @@ type Relay struct {
 
 // New makes a relay. Recover must be called before the first message.
 func New(o Options, s Settings) *Relay {
-	r := &Relay{o: o, seed: maphash.MakeSeed()}
+	r := &Relay{o: o, loopSeed: newLoopSeed(o.Key)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.settings.Store(&s)
 	r.offline = newOffline(r)
@@ -170,16 +175,24 @@ func (p *patience) add(f *fork, now time.Time) {
 	p.mu.Unlock()
 }
 
+// expire takes off the forks that are answered or have waited long enough, and
+// tells the latter.
 func (p *patience) expire(now time.Time) {
 	limit := now.Add(-p.wait())
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	n := 0
-	for n < len(p.queue) && (p.queue[n].f.done.Load() || !p.queue[n].since.After(limit)) {
-		if f := p.queue[n].f; !f.done.Load() {
-			f.results <- result{impatient: true} // there is room: each fork gets one
+	var late []*fork
+	for n < len(p.queue) && (p.queue[n].f.over() || !p.queue[n].since.After(limit)) {
+		if f := p.queue[n].f; !f.over() {
+			late = append(late, f)
 		}
 		n++
 	}
-	p.queue = p.queue[:copy(p.queue, p.queue[n:])]
+	rest := copy(p.queue, p.queue[n:])
+	clear(p.queue[rest:])
+	p.queue = p.queue[:rest]
+	p.mu.Unlock()
+	for _, f := range late {
+		f.impatient()
+	}
 }

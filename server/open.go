@@ -29,6 +29,7 @@ import (
 // New opens store and journal by the configuration and puts the parts together.
 // After an error nothing stays open.
 func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
+	paceGC()
 	s := &Server{log: log, started: time.Now(), domains: cfg.Domains, listens: localAddrs(cfg.Listen)}
 	s.cfg.Store(cfg)
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -67,7 +68,8 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 	s.closers = append(s.closers, func() error { s.directory.Close(); return nil })
 	s.authn, err = auth.New(auth.Options{
 		Directory: s.directory, Nonces: digest.NoncesOptions{Life: cfg.Auth.NonceLife.Duration},
-		AcceptRFC2069: cfg.Auth.AcceptRFC2069, WrongPerSource: cfg.Auth.FailedLogins, Log: log,
+		AcceptRFC2069: cfg.Auth.AcceptRFC2069, WrongPerSource: cfg.Auth.FailedLogins,
+		WrongPerAccount: cfg.Auth.FailedLoginsPerAccount, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
 		Journal: s.journal, Store: s.store, Locations: s.registrar, Accounts: s.directory,
-		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log,
+		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 	}, relaySettings(cfg))
 	if err := s.recover(); err != nil {
 		s.relay.Close()

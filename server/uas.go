@@ -5,9 +5,7 @@ import (
 	"strings"
 
 	"rollcall/auth"
-	"rollcall/im"
 	"rollcall/sip"
-	"rollcall/sip/transaction"
 )
 
 // inspect makes the checks of a user agent server that come before those of the
@@ -91,20 +89,21 @@ func (rq *request) message() {
 		rq.fail(fault)
 		return
 	}
+	if past, ok := s.relay.Past(rq.m); ok {
+		if rq.tx != nil || rq.begin() {
+			s.relay.ServePast(rq.tx, past, admission)
+		}
+		return
+	}
 	id, err := rq.authenticate(auth.Proxy)
 	if err != nil {
 		rq.fail(err)
 		return
 	}
-	if rq.tx != nil { // left the receive loop before
-		s.relay.ServeSIP(rq.tx, id, admission)
+	if rq.tx == nil && !rq.begin() {
 		return
 	}
-	if !rq.begin() {
-		return
-	}
-	tx := rq.tx
-	s.work.Go(func() { s.relayed(tx, id, admission) })
+	s.relay.ServeSIP(rq.tx, id, admission)
 }
 
 // options answers for the server itself (RFC 3261 §11.2). For its users it can't
@@ -165,15 +164,3 @@ func (rq *request) publish() {
 // noDialog answers what belongs to a dialog or transaction that is not here
 // (RFC 3261 §12.2.2, §9.2).
 func (rq *request) noDialog() { rq.fail(sip.NewError(sip.StatusNoDialog, "")) }
-
-// relayed runs the rest of a message's path off the receive loop.
-func (s *Server) relayed(tx *transaction.Server, id auth.Identity, a im.Admission) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.panicked(tx.Request(), p)
-			m := tx.Request()
-			tx.Reply(m.AppendReply(nil, tx.Source().Remote, &sip.Reply{Status: sip.StatusServerError, ToTag: tx.Tag()}))
-		}
-	}()
-	s.relay.ServeSIP(tx, id, a)
-}

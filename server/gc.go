@@ -1,0 +1,35 @@
+package server
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync"
+)
+
+// heapGrowth is how much the heap may grow between two collections: enough that
+// a small heap is not collected many times a second under load, and little
+// enough that a large one does not double.
+const heapGrowth = 64 << 20
+
+var pacing sync.Once
+
+// paceGC sets the collector's target after each collection by the size of what
+// is live then.
+func paceGC() {
+	pacing.Do(func() {
+		type sentinel struct{ _ [16]byte }
+		var again func(*sentinel)
+		set := 100
+		again = func(*sentinel) {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			live := max(m.HeapAlloc, 4<<20)
+			if want := int(max(25, 100*heapGrowth/live)); want*10 < set*9 || want*9 > set*10 { // setting it stops the world
+				debug.SetGCPercent(want)
+				set = want
+			}
+			runtime.SetFinalizer(new(sentinel), again)
+		}
+		again(nil)
+	})
+}
