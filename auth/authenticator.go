@@ -63,6 +63,10 @@ type Options struct {
 	// AcceptRFC2069 takes credentials without qop, as libpurple sends them.
 	AcceptRFC2069 bool
 
+	// MD5ForOldClients challenges clients that can't pass over other algorithms
+	// with MD5 alone; see md5Only.
+	MD5ForOldClients bool
+
 	// WrongPerSource and WrongPerAccount are how many wrong passwords in a minute
 	// a source address, and an account from one source address, may send before
 	// it hears 503. Default 60 and 10. Negative means no threshold.
@@ -79,14 +83,15 @@ type Options struct {
 // Authenticator decides who sent a request. Its methods may be called by many
 // goroutines.
 type Authenticator struct {
-	directory *Directory
-	offer     []digest.Algorithm
-	nonces    *digest.Nonces
-	legacy    bool
-	failures  *failures
-	nobody    digest.Secrets // of an unknown user
-	log       *zap.Logger
-	stats     counters
+	directory        *Directory
+	offer            []digest.Algorithm
+	nonces           *digest.Nonces
+	legacy           bool
+	md5ForOldClients bool
+	failures         *failures
+	nobody           digest.Secrets // of an unknown user
+	log              *zap.Logger
+	stats            counters
 }
 
 // New returns an Authenticator.
@@ -101,12 +106,13 @@ func New(o Options) (*Authenticator, error) {
 		o.Log = zap.NewNop()
 	}
 	a := &Authenticator{
-		directory: o.Directory,
-		offer:     o.Offer,
-		nonces:    digest.NewNonces(o.Nonces),
-		legacy:    o.AcceptRFC2069,
-		failures:  newFailures(o.WrongPerSource, o.WrongPerAccount, o.Sources),
-		log:       o.Log,
+		directory:        o.Directory,
+		offer:            o.Offer,
+		nonces:           digest.NewNonces(o.Nonces),
+		legacy:           o.AcceptRFC2069,
+		md5ForOldClients: o.MD5ForOldClients,
+		failures:         newFailures(o.WrongPerSource, o.WrongPerAccount, o.Sources),
+		log:              o.Log,
 	}
 	_, _ = rand.Read(a.nobody.MD5[:]) // never fails (crypto/rand)
 	_, _ = rand.Read(a.nobody.SHA256[:])
@@ -130,7 +136,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role R
 	switch state {
 	case credentialsNone:
 		a.stats.challenged.Add(1)
-		return Identity{}, a.refuse(role, realm, false, now)
+		return Identity{}, a.refuse(m, role, realm, false, now)
 	case credentialsMalformed:
 		a.stats.malformed.Add(1)
 		return Identity{}, sip.NewError(sip.StatusBadRequest, "Malformed credentials")
@@ -140,11 +146,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role R
 		return Identity{}, unavailable(err)
 	}
 	if !right {
-		return Identity{}, a.wrong(&cred, role, realm, source, now)
+		return Identity{}, a.wrong(m, &cred, role, realm, source, now)
 	}
 	// Only who has the password learns what became of the nonce (RFC 7616 §3.3).
 	if !a.takeNonce(&cred, now) {
-		return Identity{}, a.refuse(role, realm, true, now)
+		return Identity{}, a.refuse(m, role, realm, true, now)
 	}
 	if person.Disabled() {
 		a.stats.disabled.Add(1)
@@ -162,7 +168,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role R
 // Challenge returns the fields of a 401 or 407 to the request, in order of
 // preference. Stale tells that the password was right (RFC 7616 §3.3).
 func (a *Authenticator) Challenge(m *sip.Message, role Role, stale bool, now time.Time) []sip.Field {
-	return a.challenge(role, a.realm(readClaim(m)), stale, now)
+	return a.challenge(m, role, a.realm(readClaim(m)), stale, now)
 }
 
 // Directory returns the accounts.
@@ -171,20 +177,21 @@ func (a *Authenticator) Directory() *Directory { return a.directory }
 // Nonces returns what signs and counts the nonces.
 func (a *Authenticator) Nonces() *digest.Nonces { return a.nonces }
 
-func (a *Authenticator) challenge(role Role, realm string, stale bool, now time.Time) []sip.Field {
+func (a *Authenticator) challenge(m *sip.Message, role Role, realm string, stale bool, now time.Time) []sip.Field {
 	var nonceBuf [32]byte
 	var buf [256]byte
 	c := digest.Challenge{Realm: realm, Nonce: string(a.nonces.Append(nonceBuf[:0], now)), Stale: stale, QOP: true}
-	fields := make([]sip.Field, len(a.offer))
-	for i, algorithm := range a.offer {
+	offer := a.offerTo(m)
+	fields := make([]sip.Field, len(offer))
+	for i, algorithm := range offer {
 		c.Algorithm = algorithm
 		fields[i] = sip.Field{Name: role.challengeField(), Value: string(c.Append(buf[:0]))}
 	}
 	return fields
 }
 
-func (a *Authenticator) refuse(role Role, realm string, stale bool, now time.Time) *sip.Error {
-	return sip.NewError(role.status(), "", a.challenge(role, realm, stale, now)...)
+func (a *Authenticator) refuse(m *sip.Message, role Role, realm string, stale bool, now time.Time) *sip.Error {
+	return sip.NewError(role.status(), "", a.challenge(m, role, realm, stale, now)...)
 }
 
 // realm is the domain of the account that the request claims to be from, if it is
@@ -315,7 +322,7 @@ func (a *Authenticator) takeNonce(cred *digest.Credentials, now time.Time) bool 
 }
 
 // wrong counts a wrong password and answers it.
-func (a *Authenticator) wrong(cred *digest.Credentials, role Role, realm string, source netip.Addr, now time.Time) *sip.Error {
+func (a *Authenticator) wrong(m *sip.Message, cred *digest.Credentials, role Role, realm string, source netip.Addr, now time.Time) *sip.Error {
 	a.stats.wrong.Add(1)
 	verdict := a.failures.add(source, cred.Username, cred.Realm, now)
 	if verdict.first {
@@ -325,7 +332,7 @@ func (a *Authenticator) wrong(cred *digest.Credentials, role Role, realm string,
 		a.stats.slowed.Add(1)
 		return sip.NewError(sip.StatusServiceUnavailable, "Too Many Wrong Passwords", retryAfter(verdict.wait))
 	}
-	return a.refuse(role, realm, false, now)
+	return a.refuse(m, role, realm, false, now)
 }
 
 // storeRetry is when a client may come back while the store is away.

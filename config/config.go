@@ -127,6 +127,9 @@ type Auth struct {
 	// send. Such an answer can be replayed as long as the nonce is good, so for it a nonce is good for 60 seconds
 	// at most.
 	AcceptRFC2069 bool `toml:"accept_rfc2069" reload:"restart"`
+	// Challenge clients that fail when a challenge names another algorithm than MD5 with MD5 alone: baresip 1.x and
+	// SIPp. All others are offered SHA-256 first and MD5 beside it (RFC 8760).
+	MD5ForOldClients bool `toml:"md5_for_old_clients" reload:"restart"`
 	// Wrong passwords that one source may send in a minute before a further one is answered 503 with Retry-After
 	// instead of a new challenge. A source is an IPv4 address or an IPv6 /64. Tries without credentials do not count,
 	// and a right password is always accepted: an office is one address.
@@ -203,7 +206,7 @@ func Default() *Config {
 			MaxContacts: 32,
 		},
 		Auth: Auth{
-			NonceLife: Duration{time.Hour}, AcceptRFC2069: true,
+			NonceLife: Duration{time.Hour}, AcceptRFC2069: true, MD5ForOldClients: true,
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},

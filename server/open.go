@@ -68,7 +68,8 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 	s.closers = append(s.closers, func() error { s.directory.Close(); return nil })
 	s.authn, err = auth.New(auth.Options{
 		Directory: s.directory, Nonces: digest.NoncesOptions{Life: cfg.Auth.NonceLife.Duration},
-		AcceptRFC2069: cfg.Auth.AcceptRFC2069, WrongPerSource: cfg.Auth.FailedLogins,
+		AcceptRFC2069: cfg.Auth.AcceptRFC2069, MD5ForOldClients: cfg.Auth.MD5ForOldClients,
+		WrongPerSource:  cfg.Auth.FailedLogins,
 		WrongPerAccount: cfg.Auth.FailedLoginsPerAccount, Log: log,
 	})
 	if err != nil {
