@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/archive"
@@ -282,7 +283,11 @@ func (r *Relay) try(o *outgoing, d *device, done func(result)) {
 
 func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
 	b := &d.bindings[i]
+	var told atomic.Bool
 	finish := func(x result) {
+		if told.Swap(true) {
+			return
+		}
 		x.device, x.target = d.name, b.Contact
 		if (x.status == 0 || x.status == sip.StatusFlowFailed) && i+1 < len(d.bindings) {
 			r.tryBinding(o, d, i+1, done) // RFC 5626 §5.3: the next flow of this instance
@@ -290,6 +295,7 @@ func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
 		}
 		done(x)
 	}
+	defer r.rescue(o, finish)
 	h, ok := r.hopOf(b)
 	if !ok {
 		finish(result{reason: "Flow is gone"})
@@ -298,18 +304,32 @@ func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
 	r.sendTo(o, h, d, finish)
 }
 
+// rescue makes a panic on the way to a device a failure to reach it. Done may
+// have been called before and is called again.
+func (r *Relay) rescue(o *outgoing, done func(result)) {
+	if p := recover(); p != nil {
+		r.o.Panicked(o.req, p)
+		done(result{reason: "Internal fault"})
+	}
+}
+
 func (r *Relay) tryPeer(o *outgoing, d *device, done func(result)) {
-	fail := func(reason string) { done(result{device: d.peer.Name, target: d.peer.Address, reason: reason}) }
+	var told atomic.Bool
+	finish := func(x result) {
+		if told.Swap(true) {
+			return
+		}
+		x.device, x.target = d.peer.Name, d.peer.Address
+		done(x)
+	}
+	defer r.rescue(o, finish)
 	remote, err := resolve(r.ctx, d.peer.Address)
 	if err != nil {
-		fail("Peer's address is not known")
+		finish(result{reason: "Peer's address is not known"})
 		return
 	}
 	h := hop{proto: d.peer.Proto, remote: remote, uri: d.uri}
-	r.sendTo(o, h, d, func(x result) {
-		x.device, x.target = d.peer.Name, d.peer.Address
-		done(x)
-	})
+	r.sendTo(o, h, d, finish)
 }
 
 // maxDatagram is the size above which a request is sent over a congestion
@@ -328,6 +348,7 @@ func (r *Relay) sendTo(o *outgoing, h hop, d *device, done func(result)) {
 	}
 	if !ok { // a connection has to be made first
 		r.o.Go(func() {
+			defer r.rescue(o, done)
 			flow, err := r.connect(r.ctx, h)
 			if err != nil {
 				done(result{reason: "Can't connect"})
@@ -348,6 +369,7 @@ const headroom = 150
 func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
 	id := branch(o.key, d.name, d.answers, o.loop)
 	r.o.Transactions.Request(h.flow, id, r.forwarded(o, h, id), func(m *sip.Message, err error) {
+		defer r.rescue(o, done)
 		if err != nil {
 			done(result{reason: err.Error()})
 			return
