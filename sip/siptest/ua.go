@@ -10,10 +10,10 @@ import (
 	"rollcall/sip"
 )
 
-// Text makes a message of lines written with LF: the head's become CRLF, the
-// blank line and Content-Length are added, and the body stays as it is.
+// Text makes a message of lines written with LF or CRLF: the head's become CRLF,
+// the blank line and Content-Length are added, and the body stays as it is.
 func Text(head, body string) []byte {
-	head = strings.ReplaceAll(strings.Trim(head, "\n"), "\n", "\r\n")
+	head = strings.ReplaceAll(strings.Trim(strings.ReplaceAll(head, "\r\n", "\n"), "\n"), "\n", "\r\n")
 	return fmt.Appendf(nil, "%s\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body)
 }
 

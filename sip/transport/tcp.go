@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -63,6 +65,7 @@ type conn struct {
 	raw    syscall.RawConn // nil where a write can't be tried without waiting
 	flow   Flow
 	dialed bool
+	crlf   int // CRs and LFs since the last message; of the reading goroutine
 
 	mu      sync.Mutex
 	out     []byte
@@ -137,7 +140,6 @@ func (c *conn) read() {
 		m       sip.Message
 		buf     = make([]byte, firstRead)
 		have    int
-		crlf    int // CRs and LFs since the last message, for the ping
 		partial time.Time
 		idle    time.Time // the deadline that is set
 	)
@@ -162,7 +164,6 @@ func (c *conn) read() {
 			}
 			return
 		}
-		crlf = c.ping(buf[have:have+n], crlf, have == 0)
 		have += n
 		used, ok := c.frame(&m, buf[:have])
 		if !ok {
@@ -180,27 +181,15 @@ func (c *conn) read() {
 	}
 }
 
-// ping answers a double CRLF between messages with a single one (RFC 5626
-// §3.5.1, §4.4.1). It returns how many CR and LF stand at the end so far.
-func (c *conn) ping(b []byte, seen int, between bool) int {
-	if !between {
-		return 0
+// ping counts CRs and LFs between messages and answers each double CRLF with a
+// single one (RFC 5626 §3.5.1, §4.4.1).
+func (c *conn) ping(n int) {
+	c.crlf += n
+	if pings := c.crlf / 4; pings > 0 {
+		c.crlf %= 4
+		c.t.Counters.KeepAlive.Add(uint64(pings))
+		_ = c.send(bytes.Repeat([]byte("\r\n"), pings))
 	}
-	for _, x := range b {
-		if x != '\r' && x != '\n' {
-			break
-		}
-		seen++
-	}
-	if seen >= 4 {
-		c.t.Counters.KeepAlive.Add(1)
-		_ = c.send([]byte("\r\n"))
-		seen = 0
-	}
-	if n := len(b); n > 0 && b[n-1] != '\n' && b[n-1] != '\r' {
-		seen = 0
-	}
-	return seen
 }
 
 // frame hands on every whole message in b and returns how many bytes it used.
@@ -210,10 +199,14 @@ func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
 	for used < len(b) {
 		skip, length, err := sip.FrameStream(b[used:], c.t.o.Limits.MessageBytes)
 		used += skip
+		c.ping(skip)
+		if used < len(b) {
+			c.crlf = 0
+		}
 		if err != nil {
 			if length > 0 && used+length <= len(b) {
 				c.t.dispatch(m, b[used:used+length:used+length], c.flow)
-				c.flush()
+				c.linger()
 			}
 			return used, false
 		}
@@ -226,11 +219,18 @@ func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
 	return used, true
 }
 
-// flush gives what was answered last a moment to leave before the close.
-func (c *conn) flush() {
-	if tc, ok := c.nc.(*net.TCPConn); ok {
-		_ = tc.CloseWrite()
+// lingerTime is how long a connection that ends by our fault-finding is read on.
+const lingerTime = time.Second
+
+// linger lets the peer read what was answered last: a close with bytes unread
+// resets the connection, and the answer is lost with it.
+func (c *conn) linger() {
+	tc, ok := c.nc.(*net.TCPConn)
+	if !ok || tc.CloseWrite() != nil {
+		return
 	}
+	_ = tc.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.Copy(io.Discard, io.LimitReader(tc, 1<<20))
 }
 
 // send queues b behind what waits already.
