@@ -39,7 +39,7 @@ func ParseAddress(s string) (Address, error) {
 			return a, errAddress
 		}
 	}
-	if lt := strings.IndexByte(s, '<'); lt >= 0 && (lt == 0 || a.Display == "" && !strings.ContainsAny(s[:lt], ";\"")) {
+	if lt := strings.IndexByte(s, '<'); lt >= 0 && (lt == 0 || a.Display == "" && strings.IndexByte(s[:lt], ';') < 0 && strings.IndexByte(s[:lt], '"') < 0) {
 		if lt > 0 {
 			a.Display = trim(s[:lt])
 		}
@@ -55,7 +55,7 @@ func ParseAddress(s string) (Address, error) {
 			n = len(s)
 		}
 		a.URI, a.Params = trim(s[:n]), Params(s[n:])
-		if strings.ContainsAny(a.URI, "?,") {
+		if strings.IndexByte(a.URI, '?') >= 0 || strings.IndexByte(a.URI, ',') >= 0 {
 			return a, errAddressURI
 		}
 	}

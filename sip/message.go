@@ -24,10 +24,11 @@ type span struct{ from, to uint32 }
 
 // field is one header line, folded lines included.
 type field struct {
-	id    HeaderID
-	line  span // the whole line with its CRLF
-	name  span
-	value span // trimmed; folds inside are kept
+	id     HeaderID
+	folded bool // the value may hold folds
+	line   span // the whole line with its CRLF
+	name   span
+	value  span // trimmed; folds inside are kept
 }
 
 // Message is a request or response as received. It is filled by Parse and read
@@ -108,7 +109,15 @@ func (m *Message) Get(id HeaderID) string {
 	if i == 0 {
 		return ""
 	}
-	return unfold(m.str(m.fields[i-1].value))
+	return m.text(&m.fields[i-1])
+}
+
+// text returns the value of a field, folds unfolded.
+func (m *Message) text(f *field) string {
+	if f.folded {
+		return unfold(m.str(f.value))
+	}
+	return m.str(f.value)
 }
 
 // unfold turns a line fold into one space (RFC 3261 §7.3.1).
@@ -137,7 +146,7 @@ func (m *Message) Each(id HeaderID, f func(value string) bool) {
 		return
 	}
 	for i := int(m.first[id]) - 1; i < len(m.fields); i++ {
-		if m.fields[i].id == id && !f(unfold(m.str(m.fields[i].value))) {
+		if m.fields[i].id == id && !f(m.text(&m.fields[i])) {
 			return
 		}
 	}
@@ -181,7 +190,7 @@ func (m *Message) HasTag(id HeaderID, token string) bool {
 func (m *Message) Other(name string) string {
 	for i := range m.fields {
 		if f := &m.fields[i]; f.id == HeaderOther && strings.EqualFold(m.str(f.name), name) {
-			return unfold(m.str(f.value))
+			return m.text(f)
 		}
 	}
 	return ""

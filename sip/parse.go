@@ -53,7 +53,7 @@ func (m *Message) parseStartLine(l *Limits) (int, error) {
 		return 0, ErrNotSIP
 	}
 	m.method = span{0, uint32(sp)}
-	trimmed := strings.TrimRight(line, " \t")
+	trimmed := trimBlanks(line)
 	last := strings.LastIndexByte(trimmed, ' ')
 	version := trimmed[last+1:]
 	if len(version) < 4 || !strings.EqualFold(version[:4], "SIP/") {
@@ -117,7 +117,7 @@ func (m *Message) parseFields(at int, l *Limits) (pairs bool) {
 			m.body = span{uint32(at + 2), uint32(len(raw))}
 			return pairs
 		}
-		end, next, crlf := lineEnd(raw, at)
+		end, next, folded, crlf := lineEnd(raw, at)
 		pairs = pairs && crlf
 		if len(m.fields) == l.Headers {
 			m.reject(StatusBadRequest, "Too many header fields")
@@ -128,46 +128,46 @@ func (m *Message) parseFields(at int, l *Limits) (pairs bool) {
 			}
 			return pairs
 		}
-		m.addField(at, end, next)
+		m.addField(at, end, next, folded)
 		at = next
 	}
 }
 
 // lineEnd finds the end of the header line that begins at, with its folded
-// continuation lines, and the start of what follows. Crlf tells whether a CR
-// stands before each of its LFs.
-func lineEnd(raw string, at int) (end, next int, crlf bool) {
+// continuation lines, and the start of what follows. Folded tells whether there
+// are such lines, crlf whether a CR stands before each LF.
+func lineEnd(raw string, at int) (end, next int, folded, crlf bool) {
 	search := at
 	crlf = true
 	for {
 		i := strings.IndexByte(raw[search:], '\n')
 		if i < 0 {
-			return len(raw), len(raw), crlf
+			return len(raw), len(raw), folded, crlf
 		}
 		nl := search + i
 		if nl == at || raw[nl-1] != '\r' {
 			crlf = false
 		}
 		if nl+1 < len(raw) && (raw[nl+1] == ' ' || raw[nl+1] == '\t') {
-			search = nl + 1
+			search, folded = nl+1, true
 			continue
 		}
 		end = nl
 		if nl > at && raw[nl-1] == '\r' {
 			end--
 		}
-		return end, nl + 1, crlf
+		return end, nl + 1, folded, crlf
 	}
 }
 
-func (m *Message) addField(at, end, next int) {
+func (m *Message) addField(at, end, next int, folded bool) {
 	line := m.raw[at:end]
 	colon := strings.IndexByte(line, ':')
 	if colon < 0 {
 		m.reject(StatusBadRequest, "Header line without a colon")
 		return
 	}
-	name := strings.TrimRight(line[:colon], " \t") // HCOLON allows white space before it (§25.1)
+	name := trimBlanks(line[:colon]) // HCOLON allows white space before it (§25.1)
 	if !isToken(name) {
 		m.reject(StatusBadRequest, "Malformed header field name")
 		return
@@ -181,10 +181,11 @@ func (m *Message) addField(at, end, next int) {
 	}
 	id := headerID(name)
 	f := field{
-		id:    id,
-		line:  span{uint32(at), uint32(next)},
-		name:  span{uint32(at), uint32(at + len(name))},
-		value: span{uint32(at + from), uint32(at + to)},
+		id:     id,
+		folded: folded,
+		line:   span{uint32(at), uint32(next)},
+		name:   span{uint32(at), uint32(at + len(name))},
+		value:  span{uint32(at + from), uint32(at + to)},
 	}
 	m.fields = append(m.fields, f)
 	if id == HeaderOther {
@@ -252,10 +253,11 @@ func (m *Message) Check() *Error {
 			return fault
 		}
 	}
-	if from, err := m.From(); err != nil || !addressURIValid(from) {
+	from, err := m.From()
+	if err != nil || !addressURIValid(from) {
 		return NewError(StatusBadRequest, "Malformed From")
 	}
-	if to, err := m.To(); err != nil || !addressURIValid(to) {
+	if to, err := m.To(); err != nil || to.URI != from.URI && !addressURIValid(to) {
 		return NewError(StatusBadRequest, "Malformed To")
 	}
 	return nil
@@ -371,10 +373,10 @@ func streamBodyLength(head string) (int, error) {
 	at := strings.Index(head, "\r\n") + 2
 	length, seen := 0, false
 	for at < len(head) {
-		end, next, _ := lineEnd(head, at)
+		end, next, _, _ := lineEnd(head, at)
 		name, value, _ := strings.Cut(head[at:end], ":")
 		at = next
-		if len(name) > 32 || headerID(strings.TrimRight(name, " \t")) != HeaderContentLength {
+		if len(name) > 32 || headerID(trimBlanks(name)) != HeaderContentLength {
 			continue
 		}
 		n, ok := ParseUint(trim(value))

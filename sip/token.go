@@ -30,6 +30,14 @@ func isToken(s string) bool {
 // (RFC 3261 §7.3.1).
 func isLWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
+// trimBlanks cuts spaces and tabs off the end.
+func trimBlanks(s string) string {
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 func trimLeft(s string) string {
 	for s != "" && isLWS(s[0]) {
 		s = s[1:]

@@ -34,12 +34,22 @@ var (
 	errURISpace  = errors.New("URI contains white space or a control character")
 )
 
+// notInURI marks what stands in no URI: white space, control characters and
+// what encloses one.
+var notInURI = func() (t [256]bool) {
+	for c := range ' ' + 1 {
+		t[c] = true
+	}
+	t[0x7f], t['<'], t['>'], t['"'] = true, true, true, true
+	return t
+}()
+
 // ParseURI splits a URI. It reports an error for white space, a missing scheme
 // and, in sip and sips URIs, for an impossible user part, host or port.
 func ParseURI(s string) (URI, error) {
 	u := URI{raw: s}
 	for i := 0; i < len(s); i++ {
-		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '<' || s[i] == '>' || s[i] == '"' {
+		if notInURI[s[i]] {
 			return u, errURISpace
 		}
 	}
@@ -48,7 +58,7 @@ func ParseURI(s string) (URI, error) {
 		return u, errURIScheme
 	}
 	u.Scheme = scheme
-	if !u.IsSIP() {
+	if !sipScheme(scheme) {
 		u.Opaque = rest
 		if rest == "" {
 			return u, errURIHost
@@ -187,7 +197,11 @@ func unhex(c byte) int {
 }
 
 // IsSIP reports a sip or sips URI.
-func (u URI) IsSIP() bool { return u.IsScheme("sip") || u.IsScheme("sips") }
+func (u URI) IsSIP() bool { return sipScheme(u.Scheme) }
+
+func sipScheme(s string) bool {
+	return s == "sip" || strings.EqualFold(s, "sip") || strings.EqualFold(s, "sips")
+}
 
 // IsScheme compares the scheme without regard to case.
 func (u URI) IsScheme(s string) bool { return strings.EqualFold(u.Scheme, s) }

@@ -48,7 +48,7 @@ func ParseVia(s string) (Via, error) {
 		n = len(rest)
 	}
 	sentBy := trim(rest[:n])
-	if strings.ContainsAny(sentBy, " \t") {
+	if strings.IndexByte(sentBy, ' ') >= 0 || strings.IndexByte(sentBy, '\t') >= 0 {
 		if i := strings.LastIndexByte(sentBy, ':'); i > strings.LastIndexByte(sentBy, ']') {
 			sentBy = trim(sentBy[:i]) + ":" + trim(sentBy[i+1:]) // LWS is allowed around the colon (§25.1 COLON)
 		}

@@ -159,25 +159,19 @@ func (l *Layer) FinishedBytes() (transactions, bytes int) {
 
 // KeyOf returns the key of a request's server transaction (RFC 3261 §17.2.3).
 func (l *Layer) KeyOf(m *sip.Message) Key {
-	var h maphash.Hash
-	h.SetSeed(l.seed)
+	b := make([]byte, 0, 256) // on the stack, unless somebody writes long branches
 	via := m.Via()
 	if len(via.Branch) > len(sip.MagicCookie) && via.Branch[:len(sip.MagicCookie)] == sip.MagicCookie {
-		_, _ = h.WriteString(via.Branch)
+		b = append(b, via.Branch...)
 	} else { // RFC 2543: the fields that identify the request
-		_, _ = h.WriteString(m.RequestURI())
-		_ = h.WriteByte(0)
+		b = append(append(b, m.RequestURI()...), 0)
 		for _, id := range [...]sip.HeaderID{sip.HeaderTo, sip.HeaderFrom, sip.HeaderCallID, sip.HeaderCSeq, sip.HeaderVia} {
-			_, _ = h.WriteString(m.Get(id))
-			_ = h.WriteByte(0)
+			b = append(append(b, m.Get(id)...), 0)
 		}
 	}
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(via.Host)
-	_ = h.WriteByte(byte(via.Port))
-	_ = h.WriteByte(byte(via.Port >> 8))
-	_, _ = h.WriteString(m.Method())
-	return Key(h.Sum64())
+	b = append(append(b, 0), via.Host...)
+	b = append(b, 0, byte(via.Port), byte(via.Port>>8))
+	return Key(maphash.Bytes(l.seed, append(b, m.Method()...)))
 }
 
 // branchKey is the key of a client transaction: the branch is ours and unique.
