@@ -106,9 +106,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	count("rollcall_im_redelivered_total", "Messages delivered out of the offline queue.", nil, c.Redelivered.Load)
 
 	count("rollcall_archive_records_total", "Records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Records })
-	count("rollcall_archive_bytes_total", "Bytes of those records.", nil, func() uint64 { return s.journal.Stats().Bytes })
+	count("rollcall_archive_bytes_total", "Bytes of the records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Bytes })
 	count("rollcall_archive_syncs_total", "Times the disk was asked to make records durable.", nil, func() uint64 { return s.journal.Stats().Syncs })
-	gauge("rollcall_archive_pending_bytes", "Bytes waiting for the disk.", func() float64 { return float64(s.journal.Stats().Pending) })
+	gauge("rollcall_archive_pending_bytes", "Bytes of records that wait for the disk.", func() float64 { return float64(s.journal.Stats().Pending) })
 	gauge("rollcall_archive_working", "1 while the journal takes records.", func() float64 {
 		if s.journal.Err() != nil {
 			return 0
