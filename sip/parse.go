@@ -366,13 +366,21 @@ func FrameStream(b []byte, maxBytes int) (skip, length int, err error) {
 	return skip, total, nil
 }
 
+// maxFrameLines bounds the header lines of a message on a stream. They are looked
+// through again whenever more of its body has come, and a peer may send that
+// byte by byte.
+const maxFrameLines = 1024
+
 // streamBodyLength reads Content-Length out of a header block. Without one the
 // body is taken as empty; one that is malformed or doubled ends the stream, as
 // the next message can't be found (RFC 3261 §18.3, RFC 4475 §3.1.2.3, §3.3.9).
 func streamBodyLength(head string) (int, error) {
 	at := strings.Index(head, "\r\n") + 2
 	length, seen := 0, false
-	for at < len(head) {
+	for lines := 0; at < len(head); lines++ {
+		if lines == maxFrameLines {
+			return 0, NewError(StatusBadRequest, "Too many header fields")
+		}
 		end, next, _, _ := lineEnd(head, at)
 		name, value, _ := strings.Cut(head[at:end], ":")
 		at = next

@@ -23,6 +23,7 @@ func frames(b []byte, limit int) (all []string, rest string, err error) {
 }
 
 func TestFrameStream(t *testing.T) {
+	manyLines := replace(t, message, "Content-Length", strings.Repeat("X:\r\n", 1024)+"Content-Length")
 	for _, c := range []struct {
 		name, in string
 		n        int
@@ -40,6 +41,7 @@ func TestFrameStream(t *testing.T) {
 		{"negative", replace(t, message, ": 22", ": -1"), 0, replace(t, message, ": 22", ": -1"), 400},
 		{"doubled", replace(t, message, "Content-Length", "l: 22\r\nContent-Length"), 0, replace(t, message, "Content-Length", "l: 22\r\nContent-Length"), 400},
 		{"too large", message + replace(t, message, ": 22", ": 70000"), 1, replace(t, message, ": 22", ": 70000"), 513},
+		{"too many lines", manyLines, 0, manyLines, 400},
 		{"a head without end", strings.Repeat("x", 70000), 0, strings.Repeat("x", 70000), 513},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,8 @@
 package sip_test
 
 import (
+	"errors"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -43,6 +45,38 @@ func TestAppendReply(t *testing.T) {
 
 	tagged := parse(t, replace(t, message, "To: <sip:bob@example.com>", "To: sip:bob@example.com;tag=own"))
 	same(t, "a tag stays (RFC 3261 §8.2.6.2)", strings.Contains(string(tagged.AppendReply(nil, source, &sip.Reply{Status: 200, ToTag: "srv"})), "To: sip:bob@example.com;tag=own\r\n"), true)
+}
+
+// TestReplyToFaults: the answer to a message that is wrong is a message itself,
+// though it copies from it.
+func TestReplyToFaults(t *testing.T) {
+	for _, c := range [][2]string{
+		{"Call-ID: asd88asd77a@192.0.2.1\r\n", "Call-ID: asd88asd77a@192.0.2.1\n"},
+		{"tag=49583\r\n", "tag=49583\n"},
+		{"SIP/2.0\r\n", "SIP/3.0\r\n"},
+		{": 22\r\n", ": 99\r\n"},
+		{"To: <sip:bob@example.com>", "To: <sip:bob@example.com>\r\n "},
+	} {
+		var m sip.Message
+		if err := m.Parse([]byte(replace(t, message, c[0], c[1]))); err != nil {
+			t.Fatal(err)
+		}
+		status := 200
+		if fault := m.Check(); fault != nil {
+			status = fault.Status
+		}
+		reply := parse(t, string(m.AppendReply(nil, source, &sip.Reply{Status: status, ToTag: "srv"})))
+		same(t, "Call-ID", reply.CallID(), "asd88asd77a@192.0.2.1")
+		to, _ := reply.To()
+		same(t, "To tag", to.Tag(), "srv")
+	}
+	var m sip.Message // cut off behind its Call-ID
+	if err := m.Parse([]byte(message[:strings.Index(message, "\r\nCSeq")])); err != nil {
+		t.Fatal(err)
+	}
+	reply := string(m.AppendReply(nil, source, &sip.Reply{Status: 400}))
+	same(t, "line ends", strings.Count(reply, "\r"), strings.Count(reply, "\n"))
+	same(t, "cut off", strings.Contains(reply, "Call-ID: asd88asd77a@192.0.2.1\r\nContent-Length: 0\r\n\r\n"), true)
 }
 
 // TestReplyVia: received and rport tell the source and nothing else (RFC 3261
@@ -215,6 +249,9 @@ func TestDate(t *testing.T) {
 func TestError(t *testing.T) {
 	e := sip.NewError(sip.StatusIntervalTooBrief, "", sip.Field{Name: "Min-Expires", Value: "60"})
 	same(t, "text", e.Error(), "423 Interval Too Brief")
+	e.Cause = io.ErrUnexpectedEOF
+	same(t, "with its cause", e.Error(), "423 Interval Too Brief: unexpected EOF")
+	same(t, "unwrapped", errors.Is(e, io.ErrUnexpectedEOF), true)
 	same(t, "an unknown code", sip.StatusText(499), "Request Failure")
 	same(t, "a reason of its own", sip.NewError(403, "Not you").Text(), "Not you")
 }

@@ -208,6 +208,18 @@ func TestKey(t *testing.T) {
 	})
 }
 
+// TestTag: the To tag of an answer without state is the same for the same
+// request (RFC 3261 §8.2.7).
+func TestTag(t *testing.T) {
+	run(t, transaction.Options{}, func(t *testing.T, l *transaction.Layer, _ *wire) {
+		a, b := request(t, "MESSAGE", "z9hG4bKa"), request(t, "MESSAGE", "z9hG4bKb")
+		s, _ := l.Begin(l.KeyOf(a), a, udp, udp)
+		if tag := l.KeyOf(a).Tag(); tag != s.Tag() || tag == l.KeyOf(b).Tag() || len(tag) < 8 { // §19.3 asks for 32 random bits
+			t.Errorf("tags %q, %q and %q", tag, s.Tag(), l.KeyOf(b).Tag())
+		}
+	})
+}
+
 // TestBudget: when the bytes are used up the oldest answers leave first.
 func TestBudget(t *testing.T) {
 	run(t, transaction.Options{Bytes: 64 * (256 << 10)}, func(t *testing.T, l *transaction.Layer, w *wire) {

@@ -1,7 +1,9 @@
 package transport_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"runtime"
@@ -227,6 +229,36 @@ func TestPeerDoesNotRead(t *testing.T) {
 	}
 	if n.Alive(flow) {
 		t.Error("a closed flow is alive")
+	}
+}
+
+// TestSlowReader: what a peer reads late arrives whole and in order.
+func TestSlowReader(t *testing.T) {
+	flows := make(chan transport.Flow, 1)
+	n := start(t, transport.Options{MaxQueue: 64 << 20}, func(_ *sip.Message, f transport.Flow) { flows <- f })
+	p := dial(t, n.tcp)
+	p.send(options(p.LocalAddr(), "x"))
+	f := <-flows
+	const blocks, size = 400, 50_000
+	for i := range blocks {
+		if err := n.Send(f, bytes.Repeat([]byte{byte(i)}, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, size)
+	for i := range blocks {
+		if _, err := io.ReadFull(p.r, b); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Count(b, []byte{byte(i)}) != size {
+			t.Fatalf("block %d is mixed up", i)
+		}
+	}
+	if err := n.Send(f, []byte("end")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(p.r, b[:3]); err != nil || string(b[:3]) != "end" {
+		t.Errorf("%q, %v", b[:3], err)
 	}
 }
 

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
@@ -135,6 +136,59 @@ func TestUDPNoise(t *testing.T) {
 	hear(t, c, 200, "z9hG4bK1")
 	if k, x := n.Counters.KeepAlive.Load(), n.Counters.NotSIP.Load(); k != 4 || x != 2 {
 		t.Errorf("%d keep-alives and %d that are not SIP", k, x)
+	}
+}
+
+// TestUDPOrder: what one goroutine sends to a peer arrives in order, while others
+// send over the same sockets; what the kernel refuses stops nothing.
+func TestUDPOrder(t *testing.T) {
+	n := start(t, transport.Options{UDPSockets: 2}, nil)
+	const senders, each = 4, 300
+	refused := transport.Flow{Proto: transport.UDP, Local: n.udp, Remote: netip.MustParseAddrPort("127.0.0.1:0")}
+	other := transport.Flow{Proto: transport.UDP, Local: n.udp, Remote: netip.MustParseAddrPort("[2001:db8::1]:9")}
+	var wg sync.WaitGroup
+	for s := range senders {
+		c := dialUDP(t, n.udp)
+		_ = c.SetReadBuffer(1 << 20)
+		f := transport.Flow{Proto: transport.UDP, Local: n.udp, Remote: addrPort(c.LocalAddr())}
+		wg.Go(func() {
+			for i := range each {
+				for _, f := range []transport.Flow{f, refused, other} {
+					if err := n.Send(f, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		wg.Go(func() {
+			b := make([]byte, 16)
+			for i := range uint32(each) {
+				if _, err := c.Read(b); err != nil {
+					t.Errorf("sender %d: %v behind %d", s, err, i)
+					return
+				}
+				if got := binary.BigEndian.Uint32(b); got != i {
+					t.Errorf("sender %d: %d where %d was due", s, got, i)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	until(t, "the refused ones are counted", func() bool { return n.Counters.SendDropped.Load() == 2*senders*each })
+}
+
+// TestPortTaken: a port that another server has is refused, though sockets could
+// share it.
+func TestPortTaken(t *testing.T) {
+	n := start(t, transport.Options{UDPSockets: 2}, nil)
+	second := transport.New(func(*sip.Message, transport.Flow) {}, transport.Options{UDPSockets: 2})
+	defer second.Close()
+	if a, err := second.ListenUDP(n.udp); err == nil {
+		t.Errorf("UDP: listening on %s twice", a)
+	}
+	if a, err := second.ListenTCP(n.tcp); err == nil {
+		t.Errorf("TCP: listening on %s twice", a)
 	}
 }
 
