@@ -115,6 +115,12 @@ func (c *Client) finish(m *sip.Message, err error) bool {
 	return true
 }
 
+// sent tells whether the request was of that method (RFC 3261 §17.1.3 item 2).
+func (c *Client) sent(method string) bool {
+	n := len(method)
+	return len(c.data) > n && c.data[n] == ' ' && string(c.data[:n]) == method
+}
+
 // Response takes a response that was received. One of no transaction is
 // dropped: this server forwards none statelessly (RFC 3261 §18.1.2, RFC 4320
 // §4.2 for late ones).
@@ -123,6 +129,9 @@ func (l *Layer) Response(m *sip.Message) {
 	sh := l.shard(k)
 	sh.mu.Lock()
 	c := sh.clients[k]
+	if c != nil && !c.sent(m.Method()) {
+		c = nil
+	}
 	if c != nil && m.Status() < 200 {
 		c.interval = l.o.Timers.T2 // §17.1.2.2: Proceeding
 	}
