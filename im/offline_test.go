@@ -324,3 +324,54 @@ func TestUnreadableEntry(t *testing.T) {
 		p.want("two", "three", "four", "four")
 	})
 }
+
+// A device that registers while the queue waits for another gets its turn, and
+// so does one that registers while a message is on its way into the queue.
+func TestDeviceComesMeanwhile(t *testing.T) {
+	slow := func(*sip.Message) (int, time.Duration) { return 480, 3 * time.Second }
+	t.Run("while it is delivered", func(t *testing.T) {
+		inHouse(t, func(t *testing.T, h *house) {
+			h.send("bob", "hello").want(202)
+			a := h.wire.phone(t, "192.0.2.10:5060")
+			a.answer = slow
+			h.refresh("bob", a)
+			settle(time.Second)
+			b := h.online("bob", "192.0.2.11:5060")
+			settle(10 * time.Second)
+			a.want("hello", "hello") // its turn comes again too
+			b.want("hello")
+			h.waiting("bob", 0)
+		})
+	})
+	t.Run("while it is queued", func(t *testing.T) {
+		inHouse(t, func(t *testing.T, h *house) {
+			a := h.online("bob", "192.0.2.10:5060")
+			a.answer = slow
+			r := h.send("bob", "hello")
+			settle(time.Second)
+			b := h.online("bob", "192.0.2.11:5060")
+			r.want(202)
+			settle(10 * time.Second)
+			b.want("hello")
+			h.waiting("bob", 0)
+			h.wantOutcomes(r.callID, "stored 202", "failed 480", "delivered 200")
+		})
+	})
+}
+
+// Each account has its own turn: a device that is silent holds up its own
+// account alone.
+func TestAccountsDoNotWaitForEachOther(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.send("bob", "to bob").want(202)
+		h.send("carol", "to carol").want(202)
+		bob := h.wire.phone(t, "192.0.2.10:5060")
+		bob.answers(0)
+		h.refresh("bob", bob)
+		carol := h.online("carol", "192.0.2.11:5060")
+		settle(time.Second)
+		carol.want("to carol")
+		h.waiting("carol", 0)
+		h.waiting("bob", 1)
+	})
+}

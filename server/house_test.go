@@ -267,18 +267,55 @@ func (c *client) ask(text string) *sip.Message {
 func (c *client) authorized(method, uri, body string, lines ...string) string {
 	c.t.Helper()
 	m := c.ask(c.request(method, uri, body, lines...))
-	name, field := "Authorization", m.Other("WWW-Authenticate")
+	return c.session(m).request(method, uri, body, lines...)
+}
+
+// session is a client that uses one nonce for many requests.
+type session struct {
+	c         *client
+	challenge digest.Challenge
+	count     int
+}
+
+// newSession asks for a nonce.
+func newSession(c *client, uri string) *session {
+	c.t.Helper()
+	return c.session(c.ask(c.request("MESSAGE", uri, "")))
+}
+
+// session answers a challenge.
+func (c *client) session(m *sip.Message) *session {
+	c.t.Helper()
+	field := m.Other("WWW-Authenticate")
 	if m.Status() == sip.StatusProxyAuthRequired {
-		name, field = "Proxy-Authorization", m.Other("Proxy-Authenticate")
+		field = m.Other("Proxy-Authenticate")
 	}
 	ch, err := digest.ParseChallenge(field)
 	if err != nil {
 		c.t.Fatalf("%v in\n%s", err, m.Raw())
 	}
-	cr := digest.Credentials{Username: c.user, Realm: ch.Realm, Nonce: ch.Nonce, URI: uri, Algorithm: ch.Algorithm, CNonce: "c", QOP: "auth", Count: 1, NC: "00000001"}
-	secrets := digest.NewSecrets(c.user, ch.Realm, c.user)
+	return &session{c: c, challenge: ch}
+}
+
+// request is the client's request with credentials.
+func (s *session) request(method, uri, body string, lines ...string) string {
+	s.count++
+	cr := digest.Credentials{
+		Username: s.c.user, Realm: s.challenge.Realm, Nonce: s.challenge.Nonce, URI: uri, Algorithm: s.challenge.Algorithm,
+		CNonce: "c", QOP: "auth", Count: uint32(s.count), NC: fmt.Sprintf("%08x", s.count),
+	}
+	secrets := digest.NewSecrets(s.c.user, s.challenge.Realm, s.c.user)
 	cr.Response = string(cr.AppendResponse(nil, &secrets, method))
-	return c.request(method, uri, body, append(lines, name+": "+string(cr.Append(nil)))...)
+	name := "Authorization"
+	if method == "MESSAGE" {
+		name = "Proxy-Authorization"
+	}
+	return s.c.request(method, uri, body, append(lines, name+": "+string(cr.Append(nil)))...)
+}
+
+// reply makes the answer of a user agent to a request of the server.
+func reply(m *sip.Message, status int) []byte {
+	return m.AppendReply(nil, netip.AddrPort{}, &sip.Reply{Status: status, ToTag: "t"})
 }
 
 // want sends the request with credentials and checks the status.
@@ -304,6 +341,6 @@ func (c *client) answer(status int) *sip.Message {
 	if m == nil || !m.IsRequest() {
 		c.t.Fatalf("%s got no request", c.user)
 	}
-	c.send(string(m.AppendReply(nil, c.conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort(), &sip.Reply{Status: status, ToTag: "t"})))
+	c.send(string(reply(m, status)))
 	return m
 }
