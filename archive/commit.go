@@ -18,6 +18,12 @@ const (
 	// noteDelay is how long a note that was written waits for the sync of
 	// a commit that is needed anyway.
 	noteDelay = 2 * time.Millisecond
+	// gatherTime is the least time from one sync to the next under load. A disk
+	// that is quicker would be asked more often than anybody needs, and each time
+	// costs processor time; gatherFrom is how many must have waited for the last
+	// sync for this to count as load.
+	gatherTime = 2 * time.Millisecond
+	gatherFrom = 16
 	// spareBuffers are kept for the next batches.
 	spareBuffers = 3
 )
@@ -59,6 +65,7 @@ func (j *Journal) run() {
 			j.syncNotes()
 		}
 		for {
+			j.gatherUnderLoad()
 			b, closing := j.take()
 			if b != nil {
 				j.commit(b)
@@ -70,6 +77,24 @@ func (j *Journal) run() {
 			}
 			break
 		}
+	}
+}
+
+// gatherUnderLoad waits until gatherTime after the last sync began, if that one
+// was for many. A full batch does not wait.
+func (j *Journal) gatherUnderLoad() {
+	if j.lastWaiters < gatherFrom {
+		return
+	}
+	rest := gatherTime - time.Since(j.lastSync)
+	if rest <= 0 {
+		return
+	}
+	j.mu.Lock()
+	full := len(j.queue) > 0 || j.closing
+	j.mu.Unlock()
+	if !full {
+		time.Sleep(rest)
 	}
 }
 
@@ -97,6 +122,7 @@ func (j *Journal) commit(b *batch) {
 	if b.waiters == 0 && !b.probe {
 		return // notes go out with the next sync
 	}
+	j.lastSync, j.lastWaiters = time.Now(), b.waiters
 	if err := j.sync(); err != nil {
 		j.fail(err)
 		return

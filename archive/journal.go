@@ -24,6 +24,10 @@ type Options struct {
 	MaxPending int
 	// Log takes events an operator should see. It may be nil, and must not block.
 	Log func(Event)
+	// Around is called with what makes the calls of AppendFunc for some records
+	// that became durable together, and runs it: a place to gather what the calls
+	// send. It may be nil.
+	Around func(calls func())
 	// Hook is called before each operation on the disk, for tests: an error
 	// it returns is taken as the disk's, and while it blocks the disk is slow.
 	Hook func(op Op, bytes int) error
@@ -99,9 +103,11 @@ type Journal struct {
 	number       uint64 // of the next segment to be made
 	nextSeq      uint64
 	lastArchived int64
-	leftover     uint64   // number of a file that was given up and could not be removed
-	prev         link     // the segment before seg, or the last one when seg is nil
-	unsynced     []*batch // written, not yet durable: notes only
+	lastSync     time.Time // when it began
+	lastWaiters  int       // who waited for it
+	leftover     uint64    // number of a file that was given up and could not be removed
+	prev         link      // the segment before seg, or the last one when seg is nil
+	unsynced     []*batch  // written, not yet durable: notes only
 
 	seq      atomic.Uint64 // last durable
 	records  atomic.Uint64
@@ -179,7 +185,7 @@ type call struct {
 }
 
 // callsTogether is how many calls one goroutine makes.
-const callsTogether = 32
+const callsTogether = 64
 
 // acknowledge wakes all who wait for the batch, and calls the others.
 func (j *Journal) acknowledge(b *batch) {
@@ -188,13 +194,15 @@ func (j *Journal) acknowledge(b *batch) {
 		some := calls[:min(callsTogether, len(calls))]
 		calls = calls[len(some):]
 		j.callers.Go(func() {
-			for _, c := range some {
-				if b.err != nil {
-					c.done(Receipt{}, b.err)
-				} else {
-					c.done(Receipt{id: c.id, seq: b.firstSeq + uint64(c.index)}, nil)
+			j.o.Around(func() {
+				for _, c := range some {
+					if b.err != nil {
+						c.done(Receipt{}, b.err)
+					} else {
+						c.done(Receipt{id: c.id, seq: b.firstSeq + uint64(c.index)}, nil)
+					}
 				}
-			}
+			})
 		})
 	}
 }

@@ -294,6 +294,9 @@ func (w *window) sum(n int64) (uint32, error) {
 }
 
 func (o *Options) defaults() {
+	if o.Around == nil {
+		o.Around = func(calls func()) { calls() }
+	}
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = 64 << 20
 	}

@@ -57,7 +57,10 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 	}
 	s.local = s.store.Local()
 	s.closers = append(s.closers, s.store.Close)
-	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{Node: node, Log: journalLog(log)})
+	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
+		Node: node, Log: journalLog(log),
+		Around: func(calls func()) { s.transport.Together(calls) }, // there before the first record
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}

@@ -26,7 +26,7 @@ type Handler func(m *sip.Message, f Flow)
 
 // Options sets limits. Zero values mean the defaults named beside them.
 type Options struct {
-	UDPSockets     int           // sockets for each UDP listener; number of processors, 4 at most
+	UDPSockets     int           // sockets for each UDP listener; half the processors, 4 at most
 	UDPBuffer      int           // bytes of kernel receive buffer for each UDP socket; 4 MiB
 	MaxConnections int           // connections in all; 20,000
 	MaxPerSource   int           // connections from one address; MaxConnections
@@ -53,7 +53,7 @@ func (o *Options) setDefaults() {
 			*p = v
 		}
 	}
-	def(&o.UDPSockets, min(runtime.GOMAXPROCS(0), 4))
+	def(&o.UDPSockets, min((runtime.GOMAXPROCS(0)+1)/2, 4))
 	def(&o.UDPBuffer, 4<<20)
 	def(&o.MaxConnections, 20_000)
 	def(&o.MaxPerSource, o.MaxConnections)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -151,6 +152,11 @@ func (s *udpSocket) send(remote netip.AddrPort, b []byte) error {
 		return nil
 	}
 	s.sending = true
+	s.mu.Unlock()
+	// What else is ready to run gets its turn first: after a batch of records or
+	// answers many goroutines send, and their datagrams leave in one system call.
+	runtime.Gosched()
+	s.mu.Lock()
 	s.drain()
 	return nil
 }
@@ -193,6 +199,29 @@ func (s *udpSocket) cork() bool {
 func (s *udpSocket) uncork() {
 	s.mu.Lock()
 	s.drain()
+}
+
+// Together runs f and lets the datagrams that are sent meanwhile leave together
+// when it returns, with as few system calls as possible. F should not run long.
+func (t *Transport) Together(f func()) {
+	var corked [16]*udpSocket
+	n := 0
+	t.mu.RLock()
+	for _, l := range t.udp {
+		for _, s := range l.sockets {
+			if n < len(corked) && s.cork() {
+				corked[n] = s
+				n++
+			}
+		}
+	}
+	t.mu.RUnlock()
+	defer func() {
+		for _, s := range corked[:n] {
+			s.uncork()
+		}
+	}()
+	f()
 }
 
 // read hands every datagram to the handler; answers that handlers write at once
