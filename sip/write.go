@@ -221,14 +221,30 @@ func (m *Message) AppendForward(dst []byte, f *Forward) []byte {
 func (m *Message) appendRoutesLeft(dst []byte, h *field, drop int) ([]byte, int) {
 	value := m.str(h.value)
 	for drop > 0 {
-		_, rest, more, ok := cutItem(value)
-		drop--
+		item, rest, more, ok := cutItem(value)
+		if item != "" {
+			drop--
+		}
 		if !ok || !more {
 			return dst, drop
 		}
 		value = trimLeft(rest)
 	}
+	if emptyList(value) {
+		return dst, 0
+	}
 	return appendField(dst, "Route", value), 0
+}
+
+// emptyList reports a comma list without items: "Route: <sip:a;lr>," leaves one
+// behind.
+func emptyList(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] != ',' && !isLWS(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // AppendUpstream writes a response without its top Via, as a proxy passes it on
@@ -245,7 +261,7 @@ func (m *Message) AppendUpstream(dst []byte, drop func(HeaderID) bool) []byte {
 		switch {
 		case h.id == HeaderVia && top:
 			top = false
-			if _, rest, more, ok := cutItem(m.str(h.value)); ok && more {
+			if _, rest, _, ok := cutItem(m.str(h.value)); ok && !emptyList(rest) {
 				dst = appendField(dst, "Via", trimLeft(rest))
 			}
 		case h.id == HeaderContentLength:

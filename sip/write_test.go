@@ -194,10 +194,13 @@ func TestRouteDrop(t *testing.T) {
 		{"Route: <sip:a;lr>, <sip:b;lr>\r\nRoute: <sip:c;lr>\r\n", "<sip:c;lr>", 2},
 		{"Route: <sip:a;lr>, <sip:b,x;lr>,<sip:c;lr>\r\n", "<sip:b,x;lr>|<sip:c;lr>", 1},
 		{"Route: <sip:a;lr>\r\n", "", 5},
+		{"Route: , <sip:a;lr>,, <sip:b;lr>\r\n", "<sip:b;lr>", 1},
+		{"Route: <sip:a;lr> , ,\r\n", "", 1},
 	} {
 		m := parse(t, replace(t, message, "Route: <sip:proxy.example.com;lr>\r\n", c.routes))
 		out := parse(t, string(m.AppendForward(nil, &sip.Forward{URI: "sip:bob@192.0.2.33", Via: "SIP/2.0/UDP 192.0.2.5", Source: source, DropRoutes: c.drop})))
 		same(t, c.routes, strings.Join(items(t, out, sip.HeaderRoute), "|"), c.left)
+		same(t, c.routes+" is there", out.Has(sip.HeaderRoute), c.left != "")
 	}
 }
 
@@ -226,6 +229,8 @@ func TestAppendUpstream(t *testing.T) {
 	equal(t, parse(t, response).AppendUpstream(nil, nil), want)
 	joined := replace(t, response, "z9hG4bKsrv\r\nv:", "z9hG4bKsrv , ")
 	equal(t, parse(t, joined).AppendUpstream(nil, nil), replace(t, want, "v:", "Via: "))
+	trailing := replace(t, response, "z9hG4bKsrv\r\n", "z9hG4bKsrv ,\r\n , \r\n")
+	equal(t, parse(t, trailing).AppendUpstream(nil, nil), want)
 	bare := replace(t, replace(t, replace(t, want, "Contact: <sip:bob@192.0.2.33>\r\n", ""), "Content-Type: text/plain\r\n", ""), "2\r\n\r\nok", "0\r\n\r\n")
 	equal(t, parse(t, response).AppendUpstream(nil, func(id sip.HeaderID) bool {
 		return id == sip.HeaderContact || id == sip.HeaderContentType
