@@ -41,6 +41,16 @@ type device struct {
 	uri      string // Request-URI for a peer
 }
 
+// heard is when the device registered last.
+func (d *device) heard() (last time.Time) {
+	for i := range d.bindings {
+		if t := d.bindings[i].Updated; t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
 // devicesOf groups bindings that take MESSAGE by device, in their order.
 func devicesOf(bindings []registrar.Binding) []device {
 	var devices []device

@@ -3,6 +3,7 @@ package im
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -186,13 +187,14 @@ func (q *offline) drain(ctx context.Context, aor sip.AOR) error {
 	if err != nil {
 		return err
 	}
+	silent := map[string]bool{}
 	for _, item := range set.Items {
 		e, err := decodeEntry(item)
 		if err != nil {
 			q.passOver(aor, archive.ID{}, err)
 			continue
 		}
-		more, err := q.redeliver(ctx, aor, e)
+		more, err := q.redeliver(ctx, aor, e, silent)
 		if err != nil || !more {
 			return err
 		}
@@ -207,9 +209,10 @@ func (q *offline) passOver(aor sip.AOR, id archive.ID, err error) {
 }
 
 // redeliver tries one message on the devices that are there now, one after
-// another, as the first that takes it ends its wait. More is false when the
-// messages behind it must wait too.
-func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more bool, err error) {
+// another, as the first that takes it ends its wait: the one that was heard of
+// last comes first, and those that were silent to a message before it are not
+// waited for again. More is false when the messages behind it must wait too.
+func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry, silent map[string]bool) (more bool, err error) {
 	set, err := q.r.o.Store.Load(ctx, queuedKey(e.id))
 	if err != nil {
 		return false, err
@@ -230,9 +233,15 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more boo
 		return false, err
 	}
 	waits := false
-	for _, d := range devicesOf(bindings) {
+	devices := devicesOf(bindings)
+	slices.SortStableFunc(devices, func(a, b device) int { return b.heard().Compare(a.heard()) })
+	for _, d := range devices {
 		t := e.trialOf(d.name)
 		if t.refused {
+			continue
+		}
+		if silent[d.name] {
+			waits = true
 			continue
 		}
 		d.answers = t.answers
@@ -247,6 +256,7 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry) (more boo
 		}
 		waits = waits || x.passing()
 		if x.status == 0 {
+			silent[d.name] = true
 			continue
 		}
 		q.r.outcome(o, archive.Failed, x.status, x.reason, x.target, x.device)

@@ -12,6 +12,7 @@ import (
 	"rollcall/archive"
 	"rollcall/sip"
 	"rollcall/sip/transport"
+	"rollcall/store/storetest"
 )
 
 // scenarios is how many random ones TestNoPacketWithoutRecord runs, each about a
@@ -19,8 +20,8 @@ import (
 const scenarios = 300
 
 // TestNoPacketWithoutRecord lets a journal be slow, refuse and crash at random
-// moments under random messages to devices that answer, refuse, are slow, silent
-// or gone, starts the server again on what is left, and asserts that
+// moments, and the store fail now and then, under random messages to devices that
+// answer, refuse, are slow, silent or gone, starts the server again on what is left, and asserts that
 //
 //   - no MESSAGE left before its record was durable,
 //   - each that left is in the archive, and stands there once,
@@ -119,7 +120,7 @@ func (s *scenario) pause(ms int) { time.Sleep(time.Duration(s.rand.IntN(ms)) * t
 
 func (s *scenario) run() {
 	for range 6 + s.rand.IntN(14) {
-		switch s.rand.IntN(12) {
+		switch s.rand.IntN(13) {
 		case 0, 1, 2, 3, 4, 5:
 			s.write()
 		case 6, 7:
@@ -137,6 +138,8 @@ func (s *scenario) run() {
 			if s.rand.IntN(2) == 0 {
 				s.crash()
 			}
+		case 12:
+			s.store.Set(storetest.Faults{Unavailable: s.rand.Float64() / 2, LostAnswer: s.rand.Float64() / 2, Delay: time.Duration(s.rand.IntN(100)) * time.Millisecond})
 		}
 		s.pause(3000)
 	}
@@ -199,6 +202,7 @@ func (s *scenario) finish() {
 	for range 2 { // what a station answered before is answered again to a repeat
 		for _, d := range s.devices {
 			d.answers(200)
+			d.hear()
 			s.register(d)
 		}
 		settle(45 * time.Second)

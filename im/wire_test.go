@@ -237,6 +237,17 @@ func (p *phone) receive(f transport.Flow, m *sip.Message) {
 	time.AfterFunc(after+10*time.Millisecond, func() { p.w.respond(f, m.AppendReply(nil, serverAddr, r)) })
 }
 
+// hear makes a phone take what it was silent to, when it comes again.
+func (p *phone) hear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for branch, status := range p.answered {
+		if status == 0 {
+			delete(p.answered, branch)
+		}
+	}
+}
+
 // got returns the bodies of the requests that came, in order.
 func (p *phone) got() []string {
 	p.mu.Lock()
