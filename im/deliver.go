@@ -230,7 +230,7 @@ func (f *fork) keep() {
 
 // giveUp tells the sender what the devices said.
 func (r *Relay) giveUp(tx *transaction.Server, o *outgoing, best result) {
-	if best.reply == nil { // a peer that can't be reached
+	if best.status == 0 || best.status == sip.StatusRequestTimeout { // a peer that can't be reached; RFC 4320 §4.2: no 408
 		r.outcome(o, archive.Failed, sip.StatusServerTimeout, best.reason, best.target, "")
 		r.answer(tx, sip.NewError(sip.StatusServerTimeout, "Peer did not answer"))
 		return
@@ -243,9 +243,9 @@ func (r *Relay) giveUp(tx *transaction.Server, o *outgoing, best result) {
 // the lowest class; within 4xx those that help the sender to try again.
 func better(a, b result) result {
 	switch {
-	case a.reply == nil:
+	case a.status == 0:
 		return b
-	case b.reply == nil:
+	case b.status == 0:
 		return a
 	}
 	ca, cb := a.status/100, b.status/100

@@ -143,3 +143,17 @@ func TestOwnRouteIsTakenOff(t *testing.T) {
 		}
 	})
 }
+
+// A device that loses the sender's Via on the way is understood all the same.
+func TestResponseWithoutSendersVia(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		p := h.online("bob", "192.0.2.10:5060")
+		p.oneVia = true
+		for _, status := range []int{200, 415, 603} {
+			p.answers(status)
+			if m := h.send("bob", "hello").want(status); m.Via().Branch == "" || m.Count(sip.HeaderVia) != 1 {
+				t.Errorf("answered\n%s", m.Raw())
+			}
+		}
+	})
+}

@@ -158,6 +158,7 @@ func TestPeerDomain(t *testing.T) {
 		{transport.UDP, strings.Repeat("漢", 1000), 200, "TCP"}, // too long for UDP
 		{transport.UDP, "hello", 480, "UDP"},                   // a peer's answer is passed on: here is no queue for its users
 		{transport.TCP, "hello", 603, "TCP"},
+		{transport.UDP, "hello", 408, "UDP"},
 	} {
 		t.Run(fmt.Sprint(c.proto, " ", len(c.body), " ", c.status), func(t *testing.T) {
 			t.Parallel()
@@ -166,8 +167,12 @@ func TestPeerDomain(t *testing.T) {
 			set.Rules = policy.New([]string{"example.com"}, map[string]string{"example.net": "partner"})
 			set.Peers = []im.Peer{{Name: "partner", Domain: "example.net", Address: peer.addr, Proto: c.proto}}
 			send := realRelay(t, set)
-			if got := send("carol@example.net", c.body); got != c.status {
-				t.Errorf("answered %d, want %d", got, c.status)
+			want := c.status
+			if want == 408 { // RFC 4320 §4.2: never to a request other than INVITE
+				want = 504
+			}
+			if got := send("carol@example.net", c.body); got != want {
+				t.Errorf("answered %d, want %d", got, want)
 			}
 			proto, text, _ := strings.Cut(<-peer.got, "\n")
 			if proto != c.over {

@@ -172,6 +172,7 @@ type phone struct {
 	answer   func(m *sip.Message) (status int, after time.Duration) // 0: silence
 	lines    []string                                               // added to its answers
 	body     string
+	oneVia   bool           // its answers have our Via only
 	answered map[string]int // by branch
 	ready    map[string]time.Time
 	requests []*sip.Message // without retransmissions
@@ -229,12 +230,19 @@ func (p *phone) receive(f transport.Flow, m *sip.Message) {
 	if p.body != "" {
 		r.Body, r.BodyTyp = []byte(p.body), "text/plain"
 	}
+	oneVia := p.oneVia
 	silent := status == 0 || seen && time.Now().Before(p.ready[branch])
 	p.mu.Unlock()
 	if silent {
 		return
 	}
-	time.AfterFunc(after+10*time.Millisecond, func() { p.w.respond(f, m.AppendReply(nil, serverAddr, r)) })
+	b := m.AppendReply(nil, serverAddr, r)
+	if oneVia {
+		text := string(b)
+		at := strings.LastIndex(text, "Via: ")
+		b = []byte(text[:at] + text[at+strings.Index(text[at:], "\r\n")+2:])
+	}
+	time.AfterFunc(after+10*time.Millisecond, func() { p.w.respond(f, b) })
 }
 
 // hear makes a phone take what it was silent to, when it comes again.
