@@ -357,19 +357,10 @@ type claim struct {
 
 func readClaim(m *sip.Message) claim {
 	c := claim{register: m.Method() == "REGISTER"}
-	from, err := m.From()
-	if err == nil {
-		c.from = parseAOR(from.URI)
-		c.anonymous = c.from.Domain() == "anonymous.invalid" // an AOR's domain is in lower case
-	}
+	c.from = m.FromAOR()
+	c.anonymous = c.from.Domain() == "anonymous.invalid" // an AOR's domain is in lower case
 	if c.register {
-		switch to, err := m.To(); {
-		case err != nil:
-		case to.URI == from.URI: // nearly always: spare the parsing
-			c.to = c.from
-		default:
-			c.to = parseAOR(to.URI)
-		}
+		c.to = m.ToAOR()
 	}
 	if m.Has(sip.HeaderPreferredIdentity) {
 		c.readPreferred(m)

@@ -280,6 +280,9 @@ func TestIdentityOutlivesTheMessage(t *testing.T) {
 	if err := m.Parse(raw); err != nil {
 		t.Fatal(err)
 	}
+	if fault := m.Check(); fault != nil {
+		t.Fatal(fault)
+	}
 	i, err := c.a.Authenticate(t.Context(), m, auth.Server, office, c.now)
 	for j := range raw {
 		raw[j] = 'x' // the receive buffer is used again

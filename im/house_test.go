@@ -472,6 +472,8 @@ func (j *journal) AppendFunc(r *archive.Record, done func(archive.Receipt, error
 		return j.append(j.j, r, done)
 	}
 	real, fails, lost := j.j, j.fails, j.lost
+	kept := *r // the caller uses its record again
+	r = &kept
 	time.AfterFunc(j.delay+time.Millisecond, func() {
 		j.mu.Lock()
 		err := errDisk

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,13 +60,19 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	decision := r.settings.Load().Rules.Message(o.from, o.to)
 
 	// Journal. Nothing has left before this.
-	err := r.o.Journal.AppendFunc(r.record(tx, o, decision), func(receipt archive.Receipt, err error) {
+	rec := records.Get().(*archive.Record)
+	r.record(rec, tx, o, decision)
+	err := r.o.Journal.AppendFunc(rec, func(receipt archive.Receipt, err error) {
 		r.recorded(tx, o, decision, receipt, err)
 	})
+	records.Put(rec) // the journal keeps no reference
 	if err != nil {
 		r.recorded(tx, o, decision, archive.Receipt{}, err)
 	}
 }
+
+// records are used again: a record is large, and each message has two.
+var records = sync.Pool{New: func() any { return new(archive.Record) }}
 
 // outgoing puts together what is known of a request that was admitted.
 func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *outgoing {
@@ -122,11 +129,11 @@ var retryAfter = sip.Field{Name: "Retry-After", Value: "5"}
 
 // record states the request. Of an is-composing indication only the head is kept
 // (RFC 3994: the state of a moment is no content).
-func (r *Relay) record(tx *transaction.Server, o *outgoing, d policy.Decision) *archive.Record {
+func (r *Relay) record(rec *archive.Record, tx *transaction.Server, o *outgoing, d policy.Decision) {
 	m := o.req
 	cseq, _ := m.CSeq()
 	from, _ := m.From()
-	rec := &archive.Record{
+	*rec = archive.Record{
 		Type: archive.TypeMessage, Received: o.received, Direction: archive.Internal, Channel: "sip-message",
 		From: o.from.String(), To: o.to.String(), FromName: from.DisplayName(), Subject: m.Get(sip.HeaderSubject),
 		CallID: m.CallID(), CSeq: cseq, Branch: m.Via().Branch, Method: m.Method(), RequestURI: m.RequestURI(),
@@ -140,7 +147,6 @@ func (r *Relay) record(tx *transaction.Server, o *outgoing, d policy.Decision) *
 	if o.composing {
 		rec.Raw, rec.BodyOmitted = rec.Raw[:m.HeadLen()], true
 	}
-	return rec
 }
 
 // senderDevice is the +sip.instance of a Contact, which some clients send in
@@ -169,11 +175,14 @@ func (r *Relay) outcome(o *outgoing, d archive.Disposition, status int, reason, 
 	case archive.Expired:
 		r.Counters.Expired.Add(1)
 	}
-	err := r.o.Journal.Note(&archive.Record{
+	rec := records.Get().(*archive.Record)
+	*rec = archive.Record{
 		Type: archive.TypeOutcome, Cites: o.receipt.ID(), Received: time.Now(), Channel: "sip-message",
 		From: o.from.String(), To: o.to.String(), Disposition: d, Status: uint16(status), Reason: reason,
 		Target: target, Device: device,
-	})
+	}
+	err := r.o.Journal.Note(rec)
+	records.Put(rec)
 	if err != nil {
 		r.o.Log.Warn("outcome not recorded", zap.Stringer("cites", o.receipt.ID()), zap.Error(err))
 	}

@@ -18,7 +18,8 @@ import (
 	"rollcall/store"
 )
 
-// Journal makes records durable.
+// Journal makes records durable. It keeps no reference to a record that it was
+// given, nor to the bytes in it.
 type Journal interface {
 	// AppendFunc calls done when the record is durable, or can't be. An error that
 	// is returned means that done is not called.

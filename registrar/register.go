@@ -57,16 +57,8 @@ func (r *Registrar) recycle(q *request) {
 // checkTo is RFC 3261 §10.3 items 4 and 5. Third-party registration is not
 // supported: the one who is authenticated registers itself.
 func checkTo(o *Options, m *sip.Message, aor sip.AOR) *sip.Error {
-	to, err := m.To()
-	if err != nil {
-		return badRequest("Malformed To")
-	}
-	u, err := sip.ParseURI(to.URI)
-	if err != nil {
-		return badRequest("Malformed To")
-	}
-	asked, err := sip.ParseAOR(u)
-	if err != nil {
+	asked := m.ToAOR()
+	if asked.IsZero() {
 		return sip.NewError(sip.StatusNotFound, "To is no address of record")
 	}
 	if asked != aor || aor.IsZero() {

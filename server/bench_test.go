@@ -19,7 +19,7 @@ import (
 
 // answering stands in for the sockets: what a device would answer comes back at
 // once, what goes to senders is dropped. It leaves the cost of this server alone.
-type answering struct{ s *Server }
+type answering struct{ s **Server }
 
 func (a answering) Send(f transport.Flow, b []byte) error {
 	if !bytes.HasPrefix(b, []byte("MESSAGE")) {
@@ -32,7 +32,7 @@ func (a answering) Send(f transport.Flow, b []byte) error {
 	reply := m.AppendReply(nil, f.Remote, &sip.Reply{Status: 200, ToTag: "x"})
 	go func() {
 		if r.Parse(reply) == nil && r.Check() == nil {
-			a.s.tx.Response(&r)
+			(*a.s).tx.Response(&r)
 		}
 	}()
 	return nil
@@ -45,7 +45,8 @@ func benchServer(b *testing.B) (*Server, []digest.Secrets) {
 	cfg.Domains = []string{"example.com"}
 	cfg.DataDir, cfg.KeysDir = b.TempDir(), b.TempDir()
 	cfg.Listen = []config.Listen{{Address: "127.0.0.1:0", Transport: "udp"}}
-	s, err := New(cfg, zap.NewNop())
+	var s *Server
+	s, err := open(cfg, zap.NewNop(), func(*transport.Transport) transaction.Sender { return answering{&s} })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -53,8 +54,6 @@ func benchServer(b *testing.B) (*Server, []digest.Secrets) {
 	if _, err := s.transport.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0")); err != nil {
 		b.Fatal(err)
 	}
-	s.tx.Close()
-	s.tx = transaction.New(answering{s}, transaction.Options{Bytes: 64 << 20})
 	csv := bytes.NewBufferString("aor,password\n")
 	secrets := make([]digest.Secrets, benchUsers)
 	for i := range benchUsers {
@@ -126,6 +125,9 @@ func benchReceive(b *testing.B, method string) {
 		time.Sleep(time.Millisecond)
 	}
 	b.StopTimer()
+	if n := s.relay.Counters.Delivered.Load(); method == "MESSAGE" && n != uint64(b.N) {
+		b.Fatalf("%d of %d messages were delivered", n, b.N)
+	}
 	if n := s.authn.Stats().Accepted - before; n != uint64(b.N) {
 		b.Fatalf("%d of %d requests were accepted", n, b.N)
 	}

@@ -28,7 +28,12 @@ import (
 
 // New opens store and journal by the configuration and puts the parts together.
 // After an error nothing stays open.
-func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
+func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
+	return open(cfg, log, func(t *transport.Transport) transaction.Sender { return t })
+}
+
+// open is New with a choice of what transactions send with.
+func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport) transaction.Sender) (_ *Server, err error) {
 	paceGC()
 	s := &Server{log: log, started: time.Now(), domains: cfg.Domains, listens: localAddrs(cfg.Listen)}
 	s.cfg.Store(cfg)
@@ -82,7 +87,7 @@ func New(cfg *config.Config, log *zap.Logger) (_ *Server, err error) {
 		MaxConnections: cfg.Limits.TCPConnections, MaxPerSource: cfg.Limits.TCPPerSource, Idle: cfg.Limits.TCPIdle.Duration,
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
 	})
-	s.tx = transaction.New(s.transport, transaction.Options{Bytes: cfg.Limits.TransactionBytes})
+	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes})
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
 		Journal: s.journal, Store: s.store, Locations: s.registrar, Accounts: s.directory,

@@ -49,6 +49,7 @@ type Message struct {
 
 	parsedVia Via
 	parsedURI URI
+	from, to  party
 	cseq      uint32
 	cseqOK    bool
 }
@@ -197,10 +198,28 @@ func (m *Message) Other(name string) string {
 }
 
 // From returns the parsed From.
-func (m *Message) From() (Address, error) { return ParseAddress(m.Get(HeaderFrom)) }
+func (m *Message) From() (Address, error) {
+	if m.from.parsed {
+		return m.from.address, nil
+	}
+	return ParseAddress(m.Get(HeaderFrom))
+}
+
+// FromAOR returns the address of record in From, zero when it names no user;
+// valid after Check returned nil. Like all strings of a message it shares its
+// memory.
+func (m *Message) FromAOR() AOR { return m.from.aor }
+
+// ToAOR is FromAOR for To.
+func (m *Message) ToAOR() AOR { return m.to.aor }
 
 // To returns the parsed To.
-func (m *Message) To() (Address, error) { return ParseAddress(m.Get(HeaderTo)) }
+func (m *Message) To() (Address, error) {
+	if m.to.parsed {
+		return m.to.address, nil
+	}
+	return ParseAddress(m.Get(HeaderTo))
+}
 
 // CallID returns the Call-ID.
 func (m *Message) CallID() string { return m.Get(HeaderCallID) }
@@ -215,7 +234,9 @@ func (m *Message) Clone() *Message {
 	c.fields = append(make([]field, 0, len(m.fields)), m.fields...)
 	v, u := &c.parsedVia, &c.parsedURI
 	for _, s := range [...]*string{&v.Transport, &v.Host, (*string)(&v.Params), &v.Branch, &v.head,
-		&u.Scheme, &u.User, &u.Password, &u.Host, (*string)(&u.Params), &u.Headers, &u.Opaque, &u.raw} {
+		&u.Scheme, &u.User, &u.Password, &u.Host, (*string)(&u.Params), &u.Headers, &u.Opaque, &u.raw,
+		&c.from.address.Display, &c.from.address.URI, (*string)(&c.from.address.Params), &c.from.aor.s,
+		&c.to.address.Display, &c.to.address.URI, (*string)(&c.to.address.Params), &c.to.aor.s} {
 		*s = rebase(*s, m.raw, c.raw)
 	}
 	return c

@@ -253,19 +253,41 @@ func (m *Message) Check() *Error {
 			return fault
 		}
 	}
-	from, err := m.From()
-	if err != nil || !addressURIValid(from) {
+	if m.from.parse(m.Get(HeaderFrom), nil) != nil {
 		return NewError(StatusBadRequest, "Malformed From")
 	}
-	if to, err := m.To(); err != nil || to.URI != from.URI && !addressURIValid(to) {
+	if m.to.parse(m.Get(HeaderTo), &m.from) != nil {
 		return NewError(StatusBadRequest, "Malformed To")
 	}
 	return nil
 }
 
-func addressURIValid(a Address) bool {
-	_, err := ParseURI(a.URI)
-	return err == nil
+// party is a parsed From or To, kept as nearly every request is asked for both
+// more than once.
+type party struct {
+	address Address
+	aor     AOR // zero when the URI names no user
+	parsed  bool
+}
+
+// parse reads the value. Like is the other party, nearly always of the same URI
+// in a REGISTER.
+func (p *party) parse(value string, like *party) error {
+	a, err := ParseAddress(value)
+	if err != nil {
+		return err
+	}
+	if like != nil && like.address.URI == a.URI {
+		*p = party{a, like.aor, true}
+		return nil
+	}
+	u, err := ParseURI(a.URI)
+	if err != nil {
+		return err
+	}
+	aor, _ := ParseAOR(u) // what names nobody is for the caller to judge
+	*p = party{a, aor, true}
+	return nil
 }
 
 func mandatoryName(id HeaderID) string {

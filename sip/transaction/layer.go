@@ -150,7 +150,7 @@ func (l *Layer) FinishedBytes() (transactions, bytes int) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
-		transactions += len(s.done.index)
+		transactions += s.done.index.n
 		bytes += s.done.bytes
 		s.mu.Unlock()
 	}

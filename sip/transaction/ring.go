@@ -15,8 +15,8 @@ const entryHead = 8 + 8 + 4
 // in which they expire, as all are kept equally long. It holds no pointers per
 // answer, so millions cost the garbage collector nothing.
 type ring struct {
-	index map[Key]uint64 // chunk number << 32 | offset
-	first uint64         // number of chunks[0]
+	index table  // chunk number << 32 | offset
+	first uint64 // number of chunks[0]
 	chunk [][]byte
 	head  int // offset of the oldest answer in chunks[0]
 	free  [][]byte
@@ -26,7 +26,6 @@ type ring struct {
 }
 
 func (r *ring) init(limit int, base time.Time) {
-	r.index = map[Key]uint64{}
 	r.base = base
 	r.limit = max(limit, 4*chunkBytes)
 }
@@ -48,7 +47,7 @@ func (r *ring) put(k Key, answer []byte, expires time.Time) (evicted int) {
 	c = binary.LittleEndian.AppendUint64(c, uint64(expires.Sub(r.base).Milliseconds()))
 	c = binary.LittleEndian.AppendUint32(c, uint32(len(answer)))
 	r.chunk[last] = append(c, answer...)
-	r.index[k] = (r.first+uint64(last))<<32 | uint64(at)
+	r.index.put(k, (r.first+uint64(last))<<32|uint64(at))
 	r.bytes += need
 	return evicted
 }
@@ -65,7 +64,7 @@ func (r *ring) grow(need int) {
 
 // get returns the answer kept under k; it is valid while the shard is locked.
 func (r *ring) get(k Key) ([]byte, bool) {
-	ref, ok := r.index[k]
+	ref, ok := r.index.get(k)
 	if !ok {
 		return nil, false
 	}
@@ -88,8 +87,8 @@ func (r *ring) pop() {
 	c := r.chunk[0]
 	k := Key(binary.LittleEndian.Uint64(c[r.head:]))
 	n := entryHead + int(binary.LittleEndian.Uint32(c[r.head+16:]))
-	if r.index[k] == r.first<<32|uint64(r.head) {
-		delete(r.index, k)
+	if place, ok := r.index.get(k); ok && place == r.first<<32|uint64(r.head) {
+		r.index.remove(k)
 	}
 	r.bytes -= n
 	r.head += n
