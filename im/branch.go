@@ -33,7 +33,7 @@ func (r *Relay) keyOf(m *sip.Message) requestKey {
 // branch is what the request is sent under to a device: the same after a crash,
 // so that the device takes a repeat for a retransmission, and another one after
 // each answer it gave, so that a new try is not taken for one. The key makes it
-// unguessable, the device unique, and the loop mark recognises a request that
+// unguessable, the device unique, and the loop mark tells of a request that
 // comes back.
 func branch(k requestKey, device string, answers uint64, loop string) string {
 	h := fnv.New64a()

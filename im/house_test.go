@@ -158,14 +158,14 @@ func (h *house) closeStore() {
 // start makes what a process makes when it starts.
 func (h *house) start() {
 	h.t.Helper()
-	real, err := archive.Open(filepath.Join(h.dir, "archive"), archive.Options{Node: "test"})
+	disk, err := archive.Open(filepath.Join(h.dir, "archive"), archive.Options{Node: "test"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	if h.journal == nil {
 		h.journal = &journal{durable: map[string]int{}}
 	}
-	h.journal.restart(real)
+	h.journal.restart(disk)
 	h.registrar = registrar.New(h.store, registrar.Options{Boot: boot, Alive: h.wire.Alive, Outbound: true})
 	h.layer = transaction.New(h.wire, transaction.Options{})
 	h.wire.mu.Lock()
@@ -435,10 +435,10 @@ type journal struct {
 	durable map[string]int // Call-ID of messages whose Append returned
 }
 
-func (j *journal) restart(real *archive.Journal) {
+func (j *journal) restart(disk *archive.Journal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.j, j.delay, j.fails, j.lost = real, 0, false, false
+	j.j, j.delay, j.fails, j.lost = disk, 0, false, false
 }
 
 func (j *journal) set(delay time.Duration, fails, lost bool) {
@@ -471,18 +471,18 @@ func (j *journal) AppendFunc(r *archive.Record, done func(archive.Receipt, error
 	case j.delay == 0 && !j.lost:
 		return j.append(j.j, r, done)
 	}
-	real, fails, lost := j.j, j.fails, j.lost
+	disk, fails, lost := j.j, j.fails, j.lost
 	kept := *r // the caller uses its record again
 	r = &kept
 	time.AfterFunc(j.delay+time.Millisecond, func() {
 		j.mu.Lock()
 		err := errDisk
 		switch {
-		case j.j != real: // nobody lives to hear of it
+		case j.j != disk: // nobody lives to hear of it
 			j.mu.Unlock()
 			return
 		case !fails && !lost && !j.lost:
-			err = j.append(real, r, done)
+			err = j.append(disk, r, done)
 		}
 		j.mu.Unlock()
 		if err != nil {
@@ -494,11 +494,11 @@ func (j *journal) AppendFunc(r *archive.Record, done func(archive.Receipt, error
 
 // append hands a record to the real journal and keeps in mind that it is
 // durable before the relay hears of it.
-func (j *journal) append(real *archive.Journal, r *archive.Record, done func(archive.Receipt, error)) error {
+func (j *journal) append(disk *archive.Journal, r *archive.Record, done func(archive.Receipt, error)) error {
 	callID := strings.Clone(r.CallID)
-	return real.AppendFunc(r, func(receipt archive.Receipt, err error) {
+	return disk.AppendFunc(r, func(receipt archive.Receipt, err error) {
 		j.mu.Lock()
-		lost := j.lost || j.j != real
+		lost := j.lost || j.j != disk
 		if err == nil && !lost {
 			j.durable[callID]++
 		}

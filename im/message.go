@@ -241,7 +241,7 @@ func (r *Relay) storeFault(o *outgoing, err error) *sip.Error {
 	return sip.NewError(sip.StatusServiceUnavailable, "Store is not available", retryAfter)
 }
 
-// isComposing recognises an RFC 3994 indication by its content type.
+// isComposing knows an RFC 3994 indication by its content type.
 func isComposing(m *sip.Message) bool {
 	t := m.Get(sip.HeaderContentType)
 	if i := strings.IndexByte(t, ';'); i >= 0 {

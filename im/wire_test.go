@@ -161,7 +161,7 @@ func (w *wire) messages() []packet {
 	return slices.DeleteFunc(slices.Clone(w.sent), func(p packet) bool { return !p.m.IsRequest() })
 }
 
-// phone is a user agent behind the wire. It recognises retransmissions by their
+// phone is a user agent behind the wire. It knows retransmissions by their
 // branch and repeats its answer to them (RFC 3261 §17.2.3).
 type phone struct {
 	t    testing.TB

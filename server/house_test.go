@@ -142,7 +142,8 @@ func (c *client) read() {
 	b := make([]byte, 128<<10)
 	stream := bufio.NewReaderSize(c.conn, 128<<10)
 	for {
-		n, err := 0, error(nil)
+		var n int
+		var err error
 		if c.proto == "UDP" {
 			n, err = c.conn.Read(b)
 		} else {
