@@ -372,7 +372,7 @@ func writeUntilKilled(dir string) {
 					fmt.Println("error", err)
 					os.Exit(1)
 				}
-				_, _ = os.Stdout.WriteString(fmt.Sprintln(rc.Seq(), rc.ID()))
+				_, _ = fmt.Fprintln(os.Stdout, rc.Seq(), rc.ID())
 				if err := j.Note(outcome(m, Delivered)); err != nil {
 					fmt.Println("error", err)
 					os.Exit(1)

@@ -7,7 +7,7 @@ import (
 	"rollcall/sip/digest"
 )
 
-// md5Only recognises clients that give up when a challenge names any algorithm
+// md5Only recognizes clients that give up when a challenge names any algorithm
 // but MD5, wherever it stands among the challenges, instead of passing over it
 // as RFC 8760 §2.4 asks: baresip up to 1.x and SIPp up to 3.6. SIPp names itself
 // only where a scenario says so, so it is also known by the form of its branches,

@@ -53,7 +53,7 @@ var single = [headerCount]bool{
 	HeaderTimestamp: true, HeaderSubscriptionState: true, HeaderIfMatch: true,
 }
 
-// headerID recognises a field name without regard to case (RFC 3261 §7.3.1).
+// headerID recognizes a field name without regard to case (RFC 3261 §7.3.1).
 func headerID(name string) HeaderID {
 	if id, ok := exactHeaderID(name); ok {
 		return id

@@ -11,7 +11,7 @@ import (
 var ErrNotSIP = errors.New("not a SIP message")
 
 // Parse reads a message from b, which the message refers to from now on. It
-// fails with ErrNotSIP only. A message that is recognisable but wrong parses,
+// fails with ErrNotSIP only. A message that is recognizable but wrong parses,
 // and Check tells what to answer.
 func (m *Message) Parse(b []byte) error { return m.ParseLimited(b, &DefaultLimits) }
 

@@ -3,10 +3,12 @@ package transport_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,7 +140,7 @@ func (p *peer) expect(status int, id string) {
 func (p *peer) closed() {
 	p.t.Helper()
 	b, err := io.ReadAll(p.r)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Fatal("the connection stays open")
 	}
 	if len(b) > 0 {

@@ -126,6 +126,12 @@ func (c *conn) close() {
 	_ = c.nc.Close()
 }
 
+// timedOut tells a deadline from a broken connection.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
 // firstRead is the receive buffer of a connection that has sent nothing yet;
 // ten thousand idle ones must not cost much.
 const firstRead = 1 << 10
@@ -159,7 +165,7 @@ func (c *conn) read() {
 		}
 		n, err := c.nc.Read(buf[have:])
 		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			if timedOut(err) {
 				t.Counters.ConnTimedOut.Add(1)
 			}
 			return
@@ -312,7 +318,7 @@ func (c *conn) writeAll(p []byte) {
 		if len(p) > 0 {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.o.WriteTime))
 			if _, err := c.nc.Write(p); err != nil {
-				if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				if timedOut(err) {
 					c.t.Counters.ConnTimedOut.Add(1)
 				}
 				c.close()

@@ -370,7 +370,10 @@ func keys(t *testing.T, s store.Store, kind *store.Kind) {
 	if !all[ops[0].Key.Owner] || all[ops[1].Key.Owner] || all[ops[n-1].Key.Owner] {
 		t.Error("keys does not follow the deletes")
 	}
-	for range s.Keys(ctx, kind) {
+	for _, err := range s.Keys(ctx, kind) { // whoever stops early is not called again
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 }
