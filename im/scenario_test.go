@@ -337,6 +337,30 @@ func TestRepeatAfterRestart(t *testing.T) {
 			h.wantOutcomes(r.callID, "stored 202")
 		})
 	})
+	t.Run("other bytes are another one", func(t *testing.T) {
+		inHouse(t, func(t *testing.T, h *house) {
+			r := h.send("bob", "hello")
+			r.want(202)
+			h.restart()
+			for text, want := range map[string]bool{
+				string(r.text): true,
+				strings.Replace(string(r.text), "hello", "hallo", 1):                                       false,
+				strings.Replace(string(r.text), "sip:bob@example.com SIP", "sip:carol@example.com SIP", 1): false,
+				strings.Replace(string(r.text), "tag=a", "tag=b", 1):                                       false,
+			} {
+				m := new(sip.Message)
+				if err := m.Parse([]byte(text)); err != nil {
+					t.Fatal(err)
+				}
+				if fault := m.Check(); fault != nil {
+					t.Fatal(fault)
+				}
+				if _, known := h.relay.Past(m); known != want {
+					t.Errorf("known %v, want %v:\n%s", known, want, text)
+				}
+			}
+		})
+	})
 	t.Run("after 33 s it is another one", func(t *testing.T) {
 		inHouse(t, func(t *testing.T, h *house) {
 			r := h.send("bob", "hello")

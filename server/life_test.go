@@ -19,6 +19,7 @@ import (
 
 	"rollcall/config"
 	"rollcall/sip"
+	"rollcall/store"
 	"rollcall/store/storetest"
 )
 
@@ -406,6 +407,15 @@ func TestConnectionClose(t *testing.T) {
 	}
 	_ = c.conn.Close()
 	eventually(t, "gone", func() bool { return bound() == 1 })
+	eventually(t, "removed from the store", func() bool {
+		for _, k := range store.Kinds() {
+			if k.Name() == "binding" {
+				set, err := h.store.Load(t.Context(), store.Key{Kind: k, Owner: "sip:bob@example.com"})
+				return err == nil && len(set.Items) == 1
+			}
+		}
+		return false
+	})
 	list, err := (backend{h.Server}).Registrations(t.Context(), "")
 	if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Flow, "udp ") {
 		t.Errorf("registrations %v, %v", list, err)
