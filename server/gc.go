@@ -6,10 +6,14 @@ import (
 	"sync"
 )
 
-// heapGrowth is how much the heap may grow between two collections: enough that
-// a small heap is not collected many times a second under load, and little
-// enough that a large one does not double.
-const heapGrowth = 64 << 20
+// The heap may grow between two collections by what is left of heapRoom, but at
+// least by minGrowth and at most by maxGrowth: a small heap is not collected many
+// times a second under load, and a large one does not double.
+const (
+	heapRoom  = 224 << 20
+	minGrowth = 64 << 20
+	maxGrowth = 160 << 20
+)
 
 var pacing sync.Once
 
@@ -24,7 +28,8 @@ func paceGC() {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			live := max(m.HeapAlloc, 4<<20)
-			if want := int(max(25, 100*heapGrowth/live)); want*10 < set*9 || want*9 > set*10 { // setting it stops the world
+			growth := uint64(min(max(heapRoom-int64(live), minGrowth), maxGrowth))
+			if want := int(max(25, 100*growth/live)); want*10 < set*9 || want*9 > set*10 { // setting it stops the world
 				debug.SetGCPercent(want)
 				set = want
 			}
