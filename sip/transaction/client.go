@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -13,6 +14,7 @@ var (
 	ErrTimeout   = errors.New("no final response within 64*T1")
 	ErrTransport = errors.New("flow is gone")
 	ErrLimit     = errors.New("too many client transactions")
+	ErrMoved     = errors.New("sent again over another flow")
 )
 
 // Done is told once how a client transaction ended: with a final response, or
@@ -26,7 +28,8 @@ type Client struct {
 	l        *Layer
 	key      Key
 	flow     transport.Flow
-	data     []byte
+	data     []byte // of a request that is never sent again, the method is all that is kept
+	size     int64
 	done     Done
 	interval time.Duration // Timer E
 	due      time.Time     // when Timer E fires; kept apart from when the wheel came round, or ticks add up
@@ -37,29 +40,44 @@ func (c *Client) node() *timer { return &c.timer }
 
 // Request sends data over the flow and reports the outcome to done. Branch is
 // that of its top Via, unique to us. The bytes belong to the transaction now.
-// A request that is running under this branch already is left alone and its
-// result is told to the first caller only; done then gets ErrLimit.
+// A request that is running under this branch over the same flow is left alone
+// and its result is told to the first caller only; done then gets ErrLimit. One
+// that is running over another flow ends with ErrMoved: the peer is elsewhere now.
 func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done) {
-	if l.Counters.Clients.Add(1) > int64(l.o.MaxClient) {
-		l.Counters.Clients.Add(-1)
-		l.Counters.Refused.Add(1)
+	size := int64(len(data))
+	if !l.admit(&l.Counters.Clients, l.o.MaxClient, size) {
 		done(nil, ErrLimit)
 		return
 	}
 	now := time.Now()
-	c := &Client{l: l, key: l.branchKey(branch), flow: f, data: data, done: done,
+	kept := data
+	if f.Proto.Stream() {
+		kept = bytes.Clone(data[:min(bytes.IndexByte(data, ' ')+1, len(data))])
+	}
+	c := &Client{l: l, key: l.branchKey(branch), flow: f, data: kept, size: size, done: done,
 		interval: l.o.Timers.T1, due: now.Add(l.o.Timers.T1), deadline: now.Add(64 * l.o.Timers.T1)}
 	sh := l.shard(c.key)
 	sh.mu.Lock()
-	if _, ok := sh.clients[c.key]; ok {
-		sh.mu.Unlock()
-		l.Counters.Clients.Add(-1)
-		done(nil, ErrLimit)
-		return
+	old := sh.clients[c.key]
+	if old != nil {
+		if old.flow == f {
+			sh.mu.Unlock()
+			l.release(&l.Counters.Clients, size)
+			done(nil, ErrLimit)
+			return
+		}
+		sh.drop(old)
 	}
 	sh.clients[c.key] = c
+	if f.Proto.Stream() {
+		sh.streams[f.Conn]++
+	}
 	sh.wheel.add(c, now, c.next(now))
 	sh.mu.Unlock()
+	if old != nil {
+		l.release(&l.Counters.Clients, old.size)
+		old.done(nil, ErrMoved)
+	}
 	if err := l.out.Send(f, data); err != nil {
 		c.finish(nil, ErrTransport)
 	}
@@ -107,12 +125,25 @@ func (c *Client) finish(m *sip.Message, err error) bool {
 		sh.mu.Unlock()
 		return false
 	}
-	delete(sh.clients, c.key)
-	sh.wheel.remove(c)
+	sh.drop(c)
 	sh.mu.Unlock()
-	c.l.Counters.Clients.Add(-1)
+	c.l.release(&c.l.Counters.Clients, c.size)
 	c.done(m, err)
 	return true
+}
+
+// drop takes a client transaction out of the shard, which is locked.
+func (sh *shard) drop(c *Client) {
+	delete(sh.clients, c.key)
+	sh.wheel.remove(c)
+	if !c.flow.Proto.Stream() {
+		return
+	}
+	if n := sh.streams[c.flow.Conn]; n > 1 {
+		sh.streams[c.flow.Conn] = n - 1
+	} else {
+		delete(sh.streams, c.flow.Conn)
+	}
 }
 
 // sent tells whether the request was of that method (RFC 3261 §17.1.3 item 2).
@@ -154,9 +185,11 @@ func (l *Layer) FlowClosed(f transport.Flow) {
 	for i := range l.shards {
 		sh := &l.shards[i]
 		sh.mu.Lock()
-		for _, c := range sh.clients {
-			if c.flow == f {
-				lost = append(lost, c)
+		if sh.streams[f.Conn] > 0 { // nearly never: connections come and go, by strangers too
+			for _, c := range sh.clients {
+				if c.flow == f {
+					lost = append(lost, c)
+				}
 			}
 		}
 		sh.mu.Unlock()

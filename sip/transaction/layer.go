@@ -21,9 +21,10 @@ type Timers struct {
 // Options sets limits. Zero values mean the defaults named beside them.
 type Options struct {
 	Timers    Timers
-	Bytes     int // memory for finished transactions; 256 MiB
-	MaxActive int // unfinished server transactions; 100,000
-	MaxClient int // unfinished client transactions; 200,000
+	Bytes     int   // memory for finished transactions; 256 MiB
+	MaxActive int   // unfinished server transactions; 100,000
+	MaxClient int   // unfinished client transactions; 200,000
+	MaxBytes  int64 // of the requests of both; 512 MiB
 }
 
 // Sender writes a message to a flow without waiting.
@@ -69,6 +70,8 @@ type Counters struct {
 	Refused       atomic.Uint64 // over a limit
 	Active        atomic.Int64  // unfinished server transactions
 	Clients       atomic.Int64  // unfinished client transactions
+
+	UnfinishedBytes atomic.Int64 // of the requests of unfinished transactions
 }
 
 // shard is a part of the tables. mu guards everything in it and is never held
@@ -78,6 +81,7 @@ type shard struct {
 	active  map[Key]*Server
 	done    ring
 	clients map[Key]*Client
+	streams map[uint64]int // connection → client transactions over it
 	wheel   wheel
 }
 
@@ -98,12 +102,16 @@ func New(out Sender, o Options) *Layer {
 	if o.MaxClient == 0 {
 		o.MaxClient = 200_000
 	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 512 << 20
+	}
 	l := &Layer{o: o, out: out, seed: maphash.MakeSeed(), stop: make(chan struct{}), done: make(chan struct{})}
 	base := time.Now()
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.active = map[Key]*Server{}
 		s.clients = map[Key]*Client{}
+		s.streams = map[uint64]int{}
 		s.done.init(o.Bytes/shardCount, base)
 		s.wheel.base = base
 	}
@@ -115,6 +123,23 @@ func New(out Sender, o Options) *Layer {
 func (l *Layer) Close() {
 	close(l.stop)
 	<-l.done
+}
+
+// admit counts an unfinished transaction, unless it is over a limit.
+func (l *Layer) admit(count *atomic.Int64, most int, size int64) bool {
+	n, bytes := count.Add(1), l.Counters.UnfinishedBytes.Add(size)
+	if n <= int64(most) && bytes <= l.o.MaxBytes {
+		return true
+	}
+	l.release(count, size)
+	l.Counters.Refused.Add(1)
+	return false
+}
+
+// release gives back what an unfinished transaction took of the limits.
+func (l *Layer) release(count *atomic.Int64, size int64) {
+	count.Add(-1)
+	l.Counters.UnfinishedBytes.Add(-size)
 }
 
 func (l *Layer) shard(k Key) *shard { return &l.shards[uint64(k)>>(64-6)] }

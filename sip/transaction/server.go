@@ -59,9 +59,8 @@ func (l *Layer) repeat(sh *shard, answer []byte, reply transport.Flow) {
 // message must have memory of its own (sip.Message.Clone). The error is the
 // answer to give, without state, when too much is unfinished.
 func (l *Layer) Begin(k Key, req *sip.Message, src, reply transport.Flow) (*Server, *sip.Error) {
-	if l.Counters.Active.Add(1) > int64(l.o.MaxActive) {
-		l.Counters.Active.Add(-1)
-		l.Counters.Refused.Add(1)
+	size := int64(len(req.Raw()))
+	if !l.admit(&l.Counters.Active, l.o.MaxActive, size) {
 		return nil, sip.NewError(sip.StatusServiceUnavailable, "Too many transactions", sip.Field{Name: "Retry-After", Value: "5"})
 	}
 	now := time.Now()
@@ -69,13 +68,13 @@ func (l *Layer) Begin(k Key, req *sip.Message, src, reply transport.Flow) (*Serv
 	sh := l.shard(k)
 	sh.mu.Lock()
 	if answer, ok := sh.done.get(k); ok {
-		l.Counters.Active.Add(-1)
+		l.release(&l.Counters.Active, size)
 		l.repeat(sh, answer, reply)
 		return nil, nil
 	}
 	defer sh.mu.Unlock()
 	if _, ok := sh.active[k]; ok {
-		l.Counters.Active.Add(-1)
+		l.release(&l.Counters.Active, size)
 		l.Counters.Retransmitted.Add(1)
 		return nil, nil
 	}
@@ -155,7 +154,7 @@ func (s *Server) end(answer []byte) bool {
 		s.l.keep(sh, s.key, answer, time.Now())
 	}
 	sh.mu.Unlock()
-	s.l.Counters.Active.Add(-1)
+	s.l.release(&s.l.Counters.Active, int64(len(s.req.Raw())))
 	return true
 }
 
