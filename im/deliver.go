@@ -1,6 +1,7 @@
 package im
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -78,6 +79,7 @@ type result struct {
 	target string
 	status int // 0: no answer
 	reason string
+	moved  bool   // no answer here: the device is tried elsewhere
 	reply  []byte // the response for the sender, without our Via; nil when there is none
 }
 
@@ -178,7 +180,12 @@ func (f *fork) result(x result) {
 	}
 	switch {
 	case queued:
-		r.o.Go(func() { r.offline.failed(r.ctx, o, x) })
+		r.o.Go(func() {
+			r.offline.failed(r.ctx, o, x)
+			if x.status == 0 { // a device that came while this try ran was not tried
+				r.offline.recheck(r.ctx, o)
+			}
+		})
 	case !last:
 	case final:
 		r.giveUp(f.tx, o, best)
@@ -208,6 +215,13 @@ func (f *fork) keep() {
 	tried := slices.Clone(f.tried)
 	f.mu.Unlock()
 	if fault := r.offline.put(r.ctx, o, tried); fault != nil {
+		f.mu.Lock()
+		taken := f.taken
+		f.mu.Unlock()
+		if taken { // by a slow device meanwhile
+			r.answer(f.tx, &sip.Error{Status: sip.StatusAccepted})
+			return
+		}
 		r.refuse(f.tx, o, fault)
 		return
 	}
@@ -299,7 +313,7 @@ func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
 			return
 		}
 		x.device, x.target = d.name, b.Contact
-		if (x.status == 0 || x.status == sip.StatusFlowFailed) && i+1 < len(d.bindings) {
+		if (x.status == 0 && !x.moved || x.status == sip.StatusFlowFailed) && i+1 < len(d.bindings) {
 			r.tryBinding(o, d, i+1, done) // RFC 5626 §5.3: the next flow of this instance
 			return
 		}
@@ -381,7 +395,7 @@ func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
 	r.o.Transactions.Request(h.flow, id, r.forwarded(o, h, id), func(m *sip.Message, err error) {
 		defer r.rescue(o, done)
 		if err != nil {
-			done(result{reason: err.Error()})
+			done(result{reason: err.Error(), moved: errors.Is(err, transaction.ErrMoved)})
 			return
 		}
 		x := result{status: m.Status(), reason: strings.Clone(m.Reason())}
@@ -402,7 +416,9 @@ func replyDrops(status int) func(sip.HeaderID) bool {
 }
 
 // forwarded writes the request for one hop. Contact has no meaning in MESSAGE
-// (RFC 3428 §9) and our credentials are nobody else's business (RFC 3261 §22.3).
+// (RFC 3428 §9), our credentials are nobody else's business (RFC 3261 §22.3), and
+// who the sender is it does not assert itself: "the proxy MUST replace or remove"
+// that (RFC 3325 §5). Phones show Remote-Party-ID, its forerunner, as well.
 func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
 	sentBy := r.o.Transport.SentBy(h.flow)
 	via := make([]byte, 0, 128)
@@ -416,7 +432,7 @@ func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
 		URI: h.uri, Via: string(via), Source: o.source, Routes: h.routes, DropRoutes: o.dropRoutes,
 		Drop: func(id sip.HeaderID, value string) bool {
 			switch id {
-			case sip.HeaderContact, sip.HeaderRecordRoute, sip.HeaderPreferredIdentity:
+			case sip.HeaderContact, sip.HeaderRecordRoute, sip.HeaderPreferredIdentity, sip.HeaderAssertedIdentity, sip.HeaderRemotePartyID:
 				return true
 			case sip.HeaderProxyAuthorization, sip.HeaderAuthorization:
 				return ofRealm(value, o.realm)

@@ -181,17 +181,19 @@ func (p *patience) add(f *fork, now time.Time) {
 func (p *patience) expire(now time.Time) {
 	limit := now.Add(-p.wait())
 	p.mu.Lock()
-	n := 0
 	var late []*fork
-	for n < len(p.queue) && (p.queue[n].f.over() || !p.queue[n].since.After(limit)) {
-		if f := p.queue[n].f; !f.over() {
-			late = append(late, f)
+	rest := p.queue[:0]
+	for _, w := range p.queue {
+		switch {
+		case w.f.over(): // also behind one that still waits: it holds its request in memory
+		case w.since.After(limit):
+			rest = append(rest, w)
+		default:
+			late = append(late, w.f)
 		}
-		n++
 	}
-	rest := copy(p.queue, p.queue[n:])
-	clear(p.queue[rest:])
-	p.queue = p.queue[:rest]
+	clear(p.queue[len(rest):])
+	p.queue = rest
 	p.mu.Unlock()
 	for _, f := range late {
 		f.impatient()

@@ -35,6 +35,7 @@ const (
 	HeaderUserAgent
 	HeaderPreferredIdentity
 	HeaderAssertedIdentity
+	HeaderRemotePartyID
 	HeaderRetryAfter
 	HeaderAllow
 	HeaderTimestamp
@@ -157,6 +158,8 @@ func lowerHeaderID(name string) HeaderID {
 		return HeaderPreferredIdentity
 	case "p-asserted-identity":
 		return HeaderAssertedIdentity
+	case "remote-party-id":
+		return HeaderRemotePartyID
 	case "retry-after":
 		return HeaderRetryAfter
 	case "allow":
