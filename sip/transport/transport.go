@@ -101,6 +101,7 @@ type Transport struct {
 	dialing   map[netip.AddrPort]*dial
 	nextConn  uint64
 	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
+	dialingTo map[netip.Addr]int
 }
 
 // New makes a transport; nothing is heard before ListenUDP or ListenTCP.
@@ -112,7 +113,7 @@ func New(h Handler, o Options) *Transport {
 		o: o, handler: h, boot: binary.BigEndian.Uint32(b[:]) | 1,
 		udp: map[netip.AddrPort]*udpListener{}, tcp: map[netip.AddrPort]net.Listener{},
 		conns: map[uint64]*conn{}, outbound: map[netip.AddrPort]*conn{},
-		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{},
+		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{}, dialingTo: map[netip.Addr]int{},
 		local: map[netip.Addr]netip.Addr{},
 	}
 }
@@ -126,9 +127,18 @@ var (
 	ErrQueue  = errors.New("peer does not read: write queue full")
 	ErrClosed = errors.New("transport is closed")
 )
+	ErrBusy   = errors.New("too many connections")
 
 // Send writes one message to the flow. It does not wait for the peer; the bytes
 // are copied. An error means that the message will not arrive; nil promises
+// What stands still while a peer does not answer a connection request is bounded:
+// the requests to all peers, to one address, and who waits for one of them.
+const (
+	maxDialing     = 1024
+	maxDialingTo   = 16
+	maxDialWaiters = 256
+)
+
 // nothing.
 func (t *Transport) Send(f Flow, b []byte) error {
 	var err error
@@ -280,7 +290,8 @@ func (t *Transport) dispatch(m *sip.Message, b []byte, f Flow) {
 }
 
 // Dial returns the flow of a connection to remote, an open one that we made
-// before or a new one. It waits at most Options.DialTime.
+// before or a new one. It waits at most Options.DialTime, and not at all but for
+// ErrBusy when too many do.
 func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (Flow, error) {
 	if p != TCP {
 		return Flow{}, fmt.Errorf("connect to %s: transport %s is not supported", remote, p)
@@ -291,18 +302,29 @@ func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (F
 		return c.flow, nil
 	}
 	d := t.dialing[remote]
-	if d == nil {
-		if t.closing.Load() || len(t.conns)+len(t.dialing) >= t.o.MaxConnections {
-			t.mu.Unlock()
-			return Flow{}, ErrClosed
-		}
-		d = &dial{done: make(chan struct{})}
+	var refused error
+	switch {
+	case d != nil && d.waiters >= maxDialWaiters:
+		refused = ErrBusy
+	case d != nil:
+		d.waiters++
+	case t.closing.Load():
+		refused = ErrClosed
+	case len(t.conns)+len(t.dialing) >= t.o.MaxConnections, len(t.dialing) >= maxDialing, t.dialingTo[remote.Addr()] >= maxDialingTo:
+		refused = ErrBusy
+	default:
+		d = &dial{done: make(chan struct{}), waiters: 1}
 		t.dialing[remote] = d
 		t.wg.Add(1)
 		go t.dialOnce(d, remote)
+		t.dialingTo[remote.Addr()]++
 	}
 	t.mu.Unlock()
 	select {
+	if refused != nil {
+		t.mu.Unlock()
+		return Flow{}, fmt.Errorf("connect to %s: %w", remote, refused)
+	}
 	case <-d.done:
 		return d.flow, d.err
 	case <-ctx.Done():
@@ -312,9 +334,10 @@ func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (F
 
 // dial is one attempt that several callers may wait for.
 type dial struct {
-	done chan struct{}
-	flow Flow
-	err  error
+	waiters int // Transport.mu guards it
+	done    chan struct{}
+	flow    Flow
+	err     error
 }
 
 func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
@@ -325,7 +348,7 @@ func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
 			d.flow = c.flow
 		} else {
 			_ = nc.Close()
-			err = ErrClosed
+			err = ErrBusy // or closed: the peer's share is taken, or that of all
 		}
 	}
 	d.err = err
@@ -333,4 +356,7 @@ func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
 	delete(t.dialing, remote)
 	t.mu.Unlock()
 	close(d.done)
+	if t.dialingTo[remote.Addr()]--; t.dialingTo[remote.Addr()] <= 0 {
+		delete(t.dialingTo, remote.Addr())
+	}
 }

@@ -73,16 +73,13 @@ func portFree(addr netip.AddrPort) error {
 }
 
 func listenReusePort(addr netip.AddrPort, share bool) (*net.UDPConn, error) {
-	lc := net.ListenConfig{}
-	if share {
-		lc.Control = func(_, _ string, c syscall.RawConn) error {
-			var err error
-			if e := c.Control(func(fd uintptr) { err = setReusePort(fd) }); e != nil {
-				return e
-			}
-			return err
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if e := c.Control(func(fd uintptr) { err = setOptions(fd, share) }); e != nil {
+			return e
 		}
-	}
+		return err
+	}}
 	network := "udp4"
 	if addr.Addr().Is6() {
 		network = "udp"

@@ -10,7 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func setReusePort(fd uintptr) error {
+// setOptions forbids broadcast, which package net allows: a contact may name any
+// address, and the kernel knows which of them reach a whole network.
+func setOptions(fd uintptr, sharePort bool) error {
+	if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 0); err != nil || !sharePort {
+		return err
+	}
 	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 }
 

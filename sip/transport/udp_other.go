@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-func setReusePort(uintptr) error { return nil }
+func setOptions(uintptr, bool) error { return nil }
 
 // multiIO reads and writes one datagram at a time where the system has no
 // recvmmsg.
