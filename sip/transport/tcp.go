@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -136,6 +137,9 @@ func timedOut(err error) bool {
 // ten thousand idle ones must not cost much.
 const firstRead = 1 << 10
 
+// busyRead is what the buffer grows to on a connection that fills it.
+const busyRead = 16 << 10
+
 // read frames the stream and hands messages on until the connection ends.
 func (c *conn) read() {
 	t := c.t
@@ -171,15 +175,21 @@ func (c *conn) read() {
 			return
 		}
 		have += n
+		full := have == len(buf)
+		corked := c.cork()
 		used, ok := c.frame(&m, buf[:have])
+		if corked {
+			c.drain()
+		}
 		if !ok {
+			c.linger()
 			return
 		}
 		if used > 0 {
 			have = copy(buf, buf[used:have])
 			partial = time.Time{}
 		}
-		if have == len(buf) {
+		if have == len(buf) || full && len(buf) < busyRead {
 			buf = append(buf, make([]byte, len(buf))...)
 		} else if have == 0 && len(buf) > 16<<10 {
 			buf = make([]byte, 4<<10) // a large message does not keep its buffer
@@ -212,7 +222,6 @@ func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
 		if err != nil {
 			if length > 0 && used+length <= len(b) {
 				c.t.dispatch(m, b[used:used+length:used+length], c.flow)
-				c.linger()
 			}
 			return used, false
 		}
@@ -259,21 +268,41 @@ func (c *conn) send(b []byte) error {
 		return nil
 	}
 	c.writing = true
-	if c.raw == nil {
-		c.mu.Unlock()
-		c.t.wg.Add(1)
-		go c.writeAll(nil)
-		return nil
+	c.mu.Unlock()
+	if !c.t.gather(c) {
+		runtime.Gosched() // as for datagrams: what else is ready to be sent goes along
+		c.drain()
 	}
-	for len(c.out) > 0 {
+	return nil
+}
+
+// cork makes sends gather until drain; false when somebody else is writing, who
+// will then take what is gathered.
+func (c *conn) cork() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
+// drain writes what has gathered. The caller has set writing.
+func (c *conn) drain() {
+	c.mu.Lock()
+	for len(c.out) > 0 && !c.closed {
 		p := c.out
 		c.out, c.spare = c.spare[:0], nil
 		c.mu.Unlock()
-		n, wait := c.tryWrite(p)
+		n, wait := 0, true
+		if c.raw != nil {
+			n, wait = c.tryWrite(p)
+		}
 		if wait || n < 0 {
 			c.t.wg.Add(1)
 			go c.writeAll(p[max(n, 0):])
-			return nil
+			return
 		}
 		c.mu.Lock()
 		if cap(p) <= 64<<10 {
@@ -282,7 +311,6 @@ func (c *conn) send(b []byte) error {
 	}
 	c.writing = false
 	c.mu.Unlock()
-	return nil
 }
 
 // tryWrite writes without waiting. wait is true when the kernel took less than

@@ -92,6 +92,8 @@ type Transport struct {
 	wg      sync.WaitGroup
 	closing atomic.Bool
 
+	gathering together
+
 	mu        sync.RWMutex
 	udp       map[netip.AddrPort]*udpListener
 	tcp       map[netip.AddrPort]net.Listener
@@ -99,9 +101,9 @@ type Transport struct {
 	outbound  map[netip.AddrPort]*conn
 	perSource map[netip.Addr]int
 	dialing   map[netip.AddrPort]*dial
+	dialingTo map[netip.Addr]int
 	nextConn  uint64
 	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
-	dialingTo map[netip.Addr]int
 }
 
 // New makes a transport; nothing is heard before ListenUDP or ListenTCP.
@@ -125,12 +127,10 @@ func (t *Transport) Boot() uint32 { return t.boot }
 var (
 	ErrFlow   = errors.New("flow is gone")
 	ErrQueue  = errors.New("peer does not read: write queue full")
+	ErrBusy   = errors.New("too many connections")
 	ErrClosed = errors.New("transport is closed")
 )
-	ErrBusy   = errors.New("too many connections")
 
-// Send writes one message to the flow. It does not wait for the peer; the bytes
-// are copied. An error means that the message will not arrive; nil promises
 // What stands still while a peer does not answer a connection request is bounded:
 // the requests to all peers, to one address, and who waits for one of them.
 const (
@@ -139,6 +139,8 @@ const (
 	maxDialWaiters = 256
 )
 
+// Send writes one message to the flow. It does not wait for the peer; the bytes
+// are copied. An error means that the message will not arrive; nil promises
 // nothing.
 func (t *Transport) Send(f Flow, b []byte) error {
 	var err error
@@ -315,16 +317,16 @@ func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (F
 	default:
 		d = &dial{done: make(chan struct{}), waiters: 1}
 		t.dialing[remote] = d
+		t.dialingTo[remote.Addr()]++
 		t.wg.Add(1)
 		go t.dialOnce(d, remote)
-		t.dialingTo[remote.Addr()]++
 	}
-	t.mu.Unlock()
-	select {
 	if refused != nil {
 		t.mu.Unlock()
 		return Flow{}, fmt.Errorf("connect to %s: %w", remote, refused)
 	}
+	t.mu.Unlock()
+	select {
 	case <-d.done:
 		return d.flow, d.err
 	case <-ctx.Done():
@@ -354,9 +356,9 @@ func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
 	d.err = err
 	t.mu.Lock()
 	delete(t.dialing, remote)
-	t.mu.Unlock()
-	close(d.done)
 	if t.dialingTo[remote.Addr()]--; t.dialingTo[remote.Addr()] <= 0 {
 		delete(t.dialingTo, remote.Addr())
 	}
+	t.mu.Unlock()
+	close(d.done)
 }

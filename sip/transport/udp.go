@@ -198,29 +198,6 @@ func (s *udpSocket) uncork() {
 	s.drain()
 }
 
-// Together runs f and lets the datagrams that are sent meanwhile leave together
-// when it returns, with as few system calls as possible. F should not run long.
-func (t *Transport) Together(f func()) {
-	var corked [16]*udpSocket
-	n := 0
-	t.mu.RLock()
-	for _, l := range t.udp {
-		for _, s := range l.sockets {
-			if n < len(corked) && s.cork() {
-				corked[n] = s
-				n++
-			}
-		}
-	}
-	t.mu.RUnlock()
-	defer func() {
-		for _, s := range corked[:n] {
-			s.uncork()
-		}
-	}()
-	f()
-}
-
 // read hands every datagram to the handler; answers that handlers write at once
 // leave together behind the batch.
 func (s *udpSocket) read() {
