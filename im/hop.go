@@ -83,10 +83,13 @@ func (r *Relay) toURI(h hop, uri string, flow transport.Flow) (hop, bool) {
 	h.remote = netip.AddrPortFrom(a, port)
 	if maddr, ok := u.Param("maddr"); ok {
 		m, err := netip.ParseAddr(strings.Trim(maddr, "[]"))
-		if err != nil || m.IsMulticast() {
+		if err != nil {
 			return h, false
 		}
 		h.remote = netip.AddrPortFrom(m.Unmap(), port)
+	}
+	if !mayReach(h.remote.Addr(), flow.Remote.Addr()) {
+		return h, false
 	}
 	h.proto = transport.UDP
 	if t, ok := u.Param("transport"); ok {
@@ -106,6 +109,22 @@ func (r *Relay) toURI(h hop, uri string, flow transport.Flow) (hop, bool) {
 	}
 	return h, true
 }
+
+// mayReach refuses what no device is at: addresses of many hosts, and of this
+// host when the REGISTER came from another one. Else a user could have this
+// server send what the user wrote to whatever listens here for local programs
+// alone, a store for instance.
+func mayReach(a, from netip.Addr) bool {
+	switch {
+	case a.IsMulticast(), a.IsUnspecified(), a == broadcast:
+		return false
+	case a.IsLoopback():
+		return !from.IsValid() || from.IsLoopback()
+	}
+	return true
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // flowOf returns a flow for the hop that is there already.
 func (r *Relay) flowOf(h hop) (transport.Flow, bool) {

@@ -45,3 +45,34 @@ func TestAssertedIdentityOfTheSender(t *testing.T) {
 		}
 	})
 }
+
+// TestHopsThatNoDeviceIsAt: where a device says it is, is not believed of
+// addresses of many hosts, and of this host only from this host.
+func TestHopsThatNoDeviceIsAt(t *testing.T) {
+	for _, c := range []struct{ contact, path string }{
+		{"<sip:bob@127.0.0.1:6379;transport=tcp>", ""}, // with two Via, so that its source is a proxy's
+		{"<sip:bob@203.0.113.10;maddr=127.0.0.1>", ""},
+		{"<sip:bob@203.0.113.10;maddr=0.0.0.0>", ""},
+		{"<sip:bob@[::1]>", ""},
+		{"<sip:bob@[::ffff:127.0.0.1]>", ""},
+		{"<sip:bob@203.0.113.10>", "<sip:127.0.0.1:6379;transport=tcp;lr>"},
+		{"<sip:bob@203.0.113.10>", "<sip:224.0.1.75;lr>"},
+		{"<sip:bob@203.0.113.10>", "<sip:255.255.255.255;lr>"},
+		{"<sip:bob@203.0.113.10>", "<sip:203.0.113.20;maddr=239.1.1.1;lr>"},
+	} {
+		t.Run(c.contact+c.path, func(t *testing.T) {
+			inHouse(t, func(t *testing.T, h *house) {
+				p := h.wire.phone(t, "198.51.100.10:40000")
+				lines := []string{"Via: SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK1"}
+				if c.path != "" {
+					lines = append(lines, "Path: "+c.path, "Supported: path")
+				}
+				h.bind("bob", p.udp(), c.contact, lines...)
+				h.send("bob", "FLUSHALL").want(202)
+				if sent := h.wire.messages(); len(sent) > 0 || h.wire.dials > 0 {
+					t.Errorf("%d sent, %d dials", len(sent), h.wire.dials)
+				}
+			})
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -152,6 +153,9 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 		// sender would be made to write headers that the contact's owner chose.
 		return sip.NewError(sip.StatusForbidden, "Contact with URI headers is not taken")
 	}
+	if many(u.Host) {
+		return sip.NewError(sip.StatusForbidden, "Contact is the address of many hosts")
+	}
 	// A contact that is an address of record of ours, or this very socket, makes
 	// a loop, and with several of them a storm (RFC 5393 §3).
 	loop := false
@@ -165,4 +169,18 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 		return sip.NewError(sip.StatusForbidden, "Contact leads back to this server")
 	}
 	return nil
+}
+
+// many reports an address that reaches more than one host: one request in,
+// a network full of answers.
+func many(host string) bool {
+	if host == "" || host[0] > '9' && strings.IndexByte(host, ':') < 0 { // a name
+		return false
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return false
+	}
+	a = a.Unmap()
+	return a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
