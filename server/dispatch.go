@@ -22,6 +22,7 @@ type request struct {
 	now   time.Time
 	tx    *transaction.Server // nil while it is served on the receive loop
 	own   int                 // first Route values that named this server
+	known bool                // the sender is authenticated
 
 	lines []byte // scratch for header lines
 	out   []byte // scratch for the answer
@@ -127,6 +128,7 @@ func (rq *request) run(h method) {
 	defer func() {
 		if p := recover(); p != nil {
 			rq.s.panicked(rq.m, p)
+			rq.known = true // the answer is kept, so that a retransmission does not panic again
 			rq.fail(sip.NewError(sip.StatusServerError, ""))
 		}
 	}()

@@ -90,7 +90,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes})
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
-		Journal: s.journal, Store: s.store, Locations: s.registrar, Accounts: s.directory,
+		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
 		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 	}, relaySettings(cfg))
 	if err := s.recover(); err != nil {

@@ -32,21 +32,21 @@ func (rq *request) fail(err error) {
 	rq.respond(&sip.Reply{Status: e.Status, Reason: e.Reason, Fields: e.Headers})
 }
 
-// respond sends the final answer. A challenge leaves no transaction behind: some
-// clients answer it under the same branch and CSeq, and a stranger fills no
-// memory with it.
+// respond sends the final answer. One to a stranger leaves no transaction behind
+// (RFC 3261 §8.2.7): it would be the same if the request came again, a flood of
+// them must not push out the answers to those who are known, and some clients
+// answer a challenge under the same branch and CSeq.
 func (rq *request) respond(r *sip.Reply) {
 	s := rq.s
 	s.counters.answered(r.Status)
 	r.ToTag = rq.key.Tag()
 	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, r)
-	challenge := r.Status == sip.StatusUnauthorized || r.Status == sip.StatusProxyAuthRequired
 	switch {
-	case rq.tx != nil && challenge:
+	case rq.tx != nil && !rq.known:
 		rq.tx.Forget(rq.out)
 	case rq.tx != nil:
 		rq.tx.Reply(rq.out)
-	case challenge:
+	case !rq.known:
 		_ = s.transport.Send(rq.reply, rq.out)
 	default:
 		s.tx.Finish(rq.key, rq.reply, rq.out)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -45,7 +46,10 @@ func (rq *request) unknown(id sip.HeaderID, known []string) string {
 
 // authenticate is the step of RFC 3261 §10.3 item 3 and §22.2.
 func (rq *request) authenticate(role auth.Role) (auth.Identity, error) {
-	return rq.s.authn.Authenticate(rq.s.ctx, rq.m, role, rq.flow.Remote.Addr(), rq.now)
+	id, err := rq.s.authn.Authenticate(rq.s.ctx, rq.m, role, rq.flow.Remote.Addr(), rq.now)
+	var e *sip.Error
+	rq.known = err == nil || errors.As(err, &e) && e.Status == sip.StatusForbidden // which only who has the password hears
+	return id, err
 }
 
 // register serves REGISTER (RFC 3261 §10.3).

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"rollcall/api"
+	"rollcall/auth"
 	"rollcall/registrar"
 	"rollcall/sip"
 )
@@ -29,4 +31,24 @@ func (u users) SetDisabled(ctx context.Context, aor string, disabled bool) error
 		return fmt.Errorf("account is disabled, its bindings stay: %w", err)
 	}
 	return nil
+}
+
+// locations tells where messages go: nowhere for an account that is disabled,
+// also while bindings of it are left, as when it was disabled on another node or
+// while no server ran.
+type locations struct {
+	*registrar.Registrar
+	directory *auth.Directory
+}
+
+// Lookup implements im.Locations.
+func (l locations) Lookup(ctx context.Context, aor sip.AOR) ([]registrar.Binding, error) {
+	person, err := l.directory.Lookup(ctx, aor)
+	switch {
+	case errors.Is(err, auth.ErrNoAccount) || err == nil && person.Disabled():
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return l.Registrar.Lookup(ctx, aor)
 }
