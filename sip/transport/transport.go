@@ -255,7 +255,7 @@ func (t *Transport) Close() error {
 	t.mu.Lock()
 	var all []*conn
 	for _, l := range t.udp {
-		l.close()
+		l.stop()
 	}
 	for _, l := range t.tcp {
 		_ = l.Close()

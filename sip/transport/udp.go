@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"rollcall/sip"
 )
@@ -44,7 +45,7 @@ func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
 		}
 		_ = conn.SetReadBuffer(t.o.UDPBuffer)
 		_ = conn.SetWriteBuffer(t.o.UDPBuffer)
-		s := &udpSocket{l: l, conn: conn}
+		s := &udpSocket{l: l}
 		if s.io, err = newMultiIO(conn); err != nil {
 			_ = conn.Close()
 			l.close()
@@ -91,9 +92,20 @@ func listenReusePort(addr netip.AddrPort, share bool) (*net.UDPConn, error) {
 	return pc.(*net.UDPConn), nil
 }
 
+// close closes sockets that nobody uses yet.
 func (l *udpListener) close() {
 	for _, s := range l.sockets {
-		_ = s.conn.Close()
+		s.io.close()
+	}
+}
+
+// stop ends reading; the readers close the sockets.
+func (l *udpListener) stop() {
+	for _, s := range l.sockets {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		s.io.stop()
 	}
 }
 
@@ -110,12 +122,12 @@ func (l *udpListener) socketFor(remote netip.AddrPort) *udpSocket {
 // nobody sending sends until pend is empty, so a lone datagram leaves at once
 // and under load many leave in one system call.
 type udpSocket struct {
-	l    *udpListener
-	conn *net.UDPConn
-	io   *multiIO
+	l  *udpListener
+	io *multiIO
 
 	mu      sync.Mutex
 	sending bool
+	closed  bool
 	pend    *outBatch
 	spare   *outBatch
 }
@@ -133,6 +145,10 @@ type outMsg struct {
 
 func (s *udpSocket) send(remote netip.AddrPort, b []byte) error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
 	if s.pend == nil {
 		s.pend = new(outBatch)
 	}
@@ -203,14 +219,15 @@ func (s *udpSocket) uncork() {
 func (s *udpSocket) read() {
 	t := s.l.t
 	defer t.wg.Done()
+	defer s.end()
 	var m sip.Message
 	f := Flow{Proto: UDP, Local: s.l.local}
 	for {
 		n, err := s.io.read()
+		if t.closing.Load() {
+			return
+		}
 		if err != nil {
-			if t.closing.Load() {
-				return
-			}
 			continue // an ICMP error of an earlier datagram
 		}
 		corked := s.cork()
@@ -223,6 +240,14 @@ func (s *udpSocket) read() {
 			s.uncork()
 		}
 	}
+}
+
+// end closes the socket when nobody sends any more; closed is set.
+func (s *udpSocket) end() {
+	for !s.cork() {
+		time.Sleep(time.Millisecond)
+	}
+	s.io.close() // and corked it stays
 }
 
 // take tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8

@@ -2,9 +2,10 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
-	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,36 +29,49 @@ type mmsghdr struct {
 
 // multiIO reads and writes many datagrams with one system call. Its read half
 // belongs to the reading goroutine, its write half to whoever sends.
+//
+// The socket is not among those that the runtime polls: it would be woken for
+// every datagram that has left, as each makes the socket writable again. Reading
+// waits in the system call instead.
 type multiIO struct {
-	rc  syscall.RawConn
+	fd  int
 	is6 bool
 
 	rhdr  [udpBatch]mmsghdr
 	riov  [udpBatch]unix.Iovec
 	raddr [udpBatch]unix.RawSockaddrInet6 // the largest of the two families
 	rbuf  []byte
-	got   int
-	rerr  error
-	rfn   func(fd uintptr) bool
 
 	whdr  [udpBatch]mmsghdr
 	wiov  [udpBatch]unix.Iovec
 	waddr [udpBatch]unix.RawSockaddrInet6
 	wn    int // to send
-	sent  int
-	werr  error
-	wfn   func(fd uintptr) bool
 }
 
 const maxDatagram = 65535
 
+// readTime bounds a read, so that the end of the server is seen at the latest then.
+const readTime = time.Second
+
+// newMultiIO takes the socket over from package net; c is closed.
 func newMultiIO(c *net.UDPConn) (*multiIO, error) {
+	io := &multiIO{fd: -1, rbuf: make([]byte, udpBatch*maxDatagram)}
+	io.is6 = c.LocalAddr().(*net.UDPAddr).IP.To4() == nil
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	io := &multiIO{rc: rc, rbuf: make([]byte, udpBatch*maxDatagram)}
-	io.is6 = c.LocalAddr().(*net.UDPAddr).IP.To4() == nil
+	var duped error
+	err = rc.Control(func(fd uintptr) { io.fd, duped = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, duped, c.Close()); err != nil {
+		return nil, err
+	}
+	timeout := unix.NsecToTimeval(int64(readTime))
+	err = errors.Join(unix.SetNonblock(io.fd, false), unix.SetsockoptTimeval(io.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
+	if err != nil {
+		io.close()
+		return nil, err
+	}
 	for i := range udpBatch {
 		io.riov[i].Base = &io.rbuf[i*maxDatagram]
 		io.riov[i].SetLen(maxDatagram)
@@ -68,37 +82,28 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 		io.whdr[i].hdr.SetIovlen(1)
 		io.whdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.waddr[i]))
 	}
-	io.rfn = io.recvmmsg // made once: a method value allocates
-	io.wfn = io.sendmmsg
 	return io, nil
 }
 
-func (io *multiIO) recvmmsg(fd uintptr) bool {
+// stop ends a read that waits.
+func (io *multiIO) stop() { _ = unix.Shutdown(io.fd, unix.SHUT_RD) } // ENOTCONN, and the reader wakes
+
+// close closes the socket; nobody may be using it.
+func (io *multiIO) close() { _ = unix.Close(io.fd) }
+
+// read waits for datagrams, readTime at most, and returns how many came.
+func (io *multiIO) read() (int, error) {
 	for i := range io.rhdr {
 		io.rhdr[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
-	for {
-		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
-		switch e {
-		case 0:
-			io.got, io.rerr = int(n), nil
-			return true
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		default:
-			io.got, io.rerr = 0, e
-			return true
-		}
+	n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_WAITFORONE, 0, 0)
+	switch e {
+	case 0:
+		return int(n), nil
+	case unix.EINTR, unix.EAGAIN:
+		return 0, nil
 	}
-}
-
-// read waits for datagrams and returns how many came.
-func (io *multiIO) read() (int, error) {
-	if err := io.rc.Read(io.rfn); err != nil {
-		return 0, err
-	}
-	return io.got, io.rerr
+	return 0, e
 }
 
 // datagram returns the i-th of the last read; its bytes are valid until the next.
@@ -134,19 +139,21 @@ func putAddr(sa *unix.RawSockaddrInet6, a netip.AddrPort, is6 bool) uint32 {
 	return unix.SizeofSockaddrInet4
 }
 
-func (io *multiIO) sendmmsg(fd uintptr) bool {
+// send gives the kernel whdr[:wn] and returns how many datagrams it took.
+func (io *multiIO) send() (int, error) {
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
-			io.sent, io.werr = int(n), nil
-			return true
+			return int(n), nil
 		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
+		case unix.EAGAIN: // the send buffer is full
+			wait := []unix.PollFd{{Fd: int32(io.fd), Events: unix.POLLOUT}}
+			if n, err := unix.Poll(wait, int(readTime.Milliseconds())); n == 0 && err == nil {
+				return 0, e
+			}
 		default:
-			io.sent, io.werr = 0, e
-			return true
+			return 0, e
 		}
 	}
 }
@@ -179,11 +186,8 @@ func (io *multiIO) write(p *outBatch) (dropped int) {
 // flush sends whdr[:wn]; a datagram that the kernel refuses is skipped.
 func (io *multiIO) flush() (dropped int) {
 	for io.wn > 0 {
-		if io.rc.Write(io.wfn) != nil {
-			return dropped + io.wn // closed
-		}
-		done := io.sent
-		if io.werr != nil {
+		done, err := io.send()
+		if err != nil {
 			done, dropped = 1, dropped+1
 		}
 		rest := io.wn - done

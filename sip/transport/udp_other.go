@@ -20,6 +20,10 @@ type multiIO struct {
 
 func newMultiIO(c *net.UDPConn) (*multiIO, error) { return &multiIO{conn: c}, nil }
 
+func (io *multiIO) stop() { _ = io.conn.Close() }
+
+func (io *multiIO) close() { _ = io.conn.Close() }
+
 func (io *multiIO) read() (int, error) {
 	var err error
 	io.n, io.from, err = io.conn.ReadFromUDPAddrPort(io.buf[:])
