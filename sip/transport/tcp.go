@@ -70,6 +70,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	out     []byte
+	held    int // bytes in out and with who writes
 	spare   []byte
 	writing bool
 	closed  bool
@@ -105,6 +106,9 @@ func (t *Transport) addConn(nc net.Conn, dialed bool) *conn {
 // remove forgets the connection and tells the owner of its flow.
 func (c *conn) remove() {
 	t := c.t
+	c.mu.Lock()
+	c.release(c.held)
+	c.mu.Unlock()
 	t.mu.Lock()
 	delete(t.conns, c.flow.Conn)
 	ip := c.flow.Remote.Addr()
@@ -248,6 +252,10 @@ func (c *conn) linger() {
 	_, _ = io.Copy(io.Discard, io.LimitReader(tc, 1<<20))
 }
 
+// firstToGo is what a connection may have waiting when all together have too
+// much.
+const firstToGo = 64 << 10
+
 // send queues b behind what waits already.
 func (c *conn) send(b []byte) error {
 	c.mu.Lock()
@@ -255,7 +263,11 @@ func (c *conn) send(b []byte) error {
 		c.mu.Unlock()
 		return ErrFlow
 	}
-	if len(c.out)+len(b) > c.t.o.MaxQueue+c.t.o.Limits.MessageBytes {
+	most := c.t.o.MaxQueue
+	if c.t.queued.Load() > c.t.o.MaxQueued {
+		most = min(most, firstToGo)
+	}
+	if c.held+len(b) > most+c.t.o.Limits.MessageBytes {
 		c.closed = true
 		c.mu.Unlock()
 		c.t.Counters.ConnTimedOut.Add(1)
@@ -263,6 +275,8 @@ func (c *conn) send(b []byte) error {
 		return ErrQueue
 	}
 	c.out = append(c.out, b...)
+	c.held += len(b)
+	c.t.queued.Add(int64(len(b)))
 	if c.writing {
 		c.mu.Unlock()
 		return nil
@@ -301,10 +315,11 @@ func (c *conn) drain() {
 		}
 		if wait || n < 0 {
 			c.t.wg.Add(1)
-			go c.writeAll(p[max(n, 0):])
+			go c.writeAll(p, max(n, 0))
 			return
 		}
 		c.mu.Lock()
+		c.release(len(p))
 		if cap(p) <= 64<<10 {
 			c.spare = p[:0]
 		}
@@ -339,13 +354,21 @@ func (c *conn) tryWrite(p []byte) (n int, wait bool) {
 	return n, wait
 }
 
-// writeAll waits for the peer to take p and whatever gathers meanwhile.
-func (c *conn) writeAll(p []byte) {
+// release tells that n bytes need no memory any more. Called with mu held.
+func (c *conn) release(n int) {
+	n = min(n, c.held) // remove has given all back
+	c.held -= n
+	c.t.queued.Add(-int64(n))
+}
+
+// writeAll waits for the peer to take the rest of p, of which it has some, and
+// whatever gathers meanwhile.
+func (c *conn) writeAll(p []byte, some int) {
 	defer c.t.wg.Done()
 	for {
-		if len(p) > 0 {
+		if len(p) > some {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.o.WriteTime))
-			if _, err := c.nc.Write(p); err != nil {
+			if _, err := c.nc.Write(p[some:]); err != nil {
 				if timedOut(err) {
 					c.t.Counters.ConnTimedOut.Add(1)
 				}
@@ -354,12 +377,13 @@ func (c *conn) writeAll(p []byte) {
 			}
 		}
 		c.mu.Lock()
+		c.release(len(p))
 		if len(c.out) == 0 {
 			c.writing = false
 			c.mu.Unlock()
 			return
 		}
-		p, c.out = c.out, nil
+		p, some, c.out = c.out, 0, nil
 		c.mu.Unlock()
 	}
 }

@@ -35,6 +35,7 @@ type Options struct {
 	WriteTime      time.Duration // a peer that does not read is closed; 10 s
 	DialTime       time.Duration // for a new connection; 3 s
 	MaxQueue       int           // bytes waiting for one connection; 1 MiB
+	MaxQueued      int64         // bytes waiting for all; over it, connections with more than 64 KiB go; 256 MiB
 	Limits         sip.Limits    // of one message; sip.DefaultLimits
 
 	// Closed is told once of every connection that has ended.
@@ -62,6 +63,9 @@ func (o *Options) setDefaults() {
 	defTime(&o.WriteTime, 10*time.Second)
 	defTime(&o.DialTime, 3*time.Second)
 	def(&o.MaxQueue, 1<<20)
+	if o.MaxQueued == 0 {
+		o.MaxQueued = 256 << 20
+	}
 	def(&o.Limits.MessageBytes, sip.DefaultLimits.MessageBytes)
 	def(&o.Limits.Headers, sip.DefaultLimits.Headers)
 	def(&o.Limits.URIBytes, sip.DefaultLimits.URIBytes)
@@ -91,6 +95,7 @@ type Transport struct {
 	boot    uint32
 	wg      sync.WaitGroup
 	closing atomic.Bool
+	queued  atomic.Int64 // bytes that wait for connections
 
 	gathering together
 
