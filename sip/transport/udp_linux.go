@@ -3,9 +3,11 @@ package transport
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"time"
+	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,17 +32,25 @@ type mmsghdr struct {
 // multiIO reads and writes many datagrams with one system call. Its read half
 // belongs to the reading goroutine, its write half to whoever sends.
 //
-// The socket is not among those that the runtime polls: it would be woken for
-// every datagram that has left, as each makes the socket writable again. Reading
-// waits in the system call instead.
+// The runtime does not poll the socket itself: whatever thread of it has nothing
+// to do would be woken for every datagram that comes or leaves while the reader
+// is at work. It polls an epoll instance between, which asks for something only
+// while the reader waits.
 type multiIO struct {
-	fd  int
-	is6 bool
+	fd    int
+	ep    int
+	poll  *os.File        // of ep
+	rc    syscall.RawConn // of poll
+	armed bool            // ep asks
+	is6   bool
 
 	rhdr  [udpBatch]mmsghdr
 	riov  [udpBatch]unix.Iovec
 	raddr [udpBatch]unix.RawSockaddrInet6 // the largest of the two families
 	rbuf  []byte
+	got   int
+	rerr  error
+	rfn   func(uintptr) bool
 
 	whdr  [udpBatch]mmsghdr
 	wiov  [udpBatch]unix.Iovec
@@ -50,13 +60,14 @@ type multiIO struct {
 
 const maxDatagram = 65535
 
-// readTime bounds a read, so that the end of the server is seen at the latest then.
-const readTime = time.Second
+// sendWait bounds how long a full send buffer is waited for, in milliseconds.
+const sendWait = 1000
 
 // newMultiIO takes the socket over from package net; c is closed.
 func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 	io := &multiIO{fd: -1, rbuf: make([]byte, udpBatch*maxDatagram)}
 	io.is6 = c.LocalAddr().(*net.UDPAddr).IP.To4() == nil
+	io.rfn = io.recvmmsg // made once: a method value allocates
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -66,9 +77,7 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 	if err = errors.Join(err, duped, c.Close()); err != nil {
 		return nil, err
 	}
-	timeout := unix.NsecToTimeval(int64(readTime))
-	err = errors.Join(unix.SetNonblock(io.fd, false), unix.SetsockoptTimeval(io.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
-	if err != nil {
+	if err := io.watch(); err != nil {
 		io.close()
 		return nil, err
 	}
@@ -85,25 +94,76 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 	return io, nil
 }
 
-// stop ends a read that waits.
-func (io *multiIO) stop() { _ = unix.Shutdown(io.fd, unix.SHUT_RD) } // ENOTCONN, and the reader wakes
+// watch puts an epoll instance between the socket and the runtime.
+func (io *multiIO) watch() error {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("epoll_create1: %w", err)
+	}
+	err = errors.Join(
+		unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, io.fd, &unix.EpollEvent{Fd: int32(io.fd)}),
+		unix.SetNonblock(ep, true), // or os.NewFile would not have it polled
+	)
+	if err != nil {
+		return errors.Join(err, unix.Close(ep))
+	}
+	io.ep, io.poll = ep, os.NewFile(uintptr(ep), "udp")
+	io.rc, err = io.poll.SyscallConn()
+	return err
+}
+
+// stop ends a read that waits, and all later ones.
+func (io *multiIO) stop() { _ = io.poll.Close() }
 
 // close closes the socket; nobody may be using it.
-func (io *multiIO) close() { _ = unix.Close(io.fd) }
+func (io *multiIO) close() {
+	if io.poll != nil {
+		_ = io.poll.Close()
+	}
+	_ = unix.Close(io.fd)
+}
 
-// read waits for datagrams, readTime at most, and returns how many came.
-func (io *multiIO) read() (int, error) {
+// arm has the runtime woken by the next datagram, or no more. What is there
+// already counts as the next.
+func (io *multiIO) arm(on bool) {
+	e := unix.EpollEvent{Fd: int32(io.fd)}
+	if on {
+		e.Events = unix.EPOLLIN
+	}
+	io.armed = on
+	_ = unix.EpollCtl(io.ep, unix.EPOLL_CTL_MOD, io.fd, &e) // both are open while poll is in use
+}
+
+func (io *multiIO) recvmmsg(uintptr) bool {
+	if io.armed {
+		io.arm(false)
+	}
 	for i := range io.rhdr {
 		io.rhdr[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
-	n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_WAITFORONE, 0, 0)
-	switch e {
-	case 0:
-		return int(n), nil
-	case unix.EINTR, unix.EAGAIN:
-		return 0, nil
+	for {
+		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
+		switch e {
+		case 0:
+			io.got, io.rerr = int(n), nil
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			io.arm(true)
+			return false
+		default:
+			io.got, io.rerr = 0, e
+			return true
+		}
 	}
-	return 0, e
+}
+
+// read waits for datagrams and returns how many came.
+func (io *multiIO) read() (int, error) {
+	if err := io.rc.Read(io.rfn); err != nil {
+		return 0, err
+	}
+	return io.got, io.rerr
 }
 
 // datagram returns the i-th of the last read; its bytes are valid until the next.
@@ -149,7 +209,7 @@ func (io *multiIO) send() (int, error) {
 		case unix.EINTR:
 		case unix.EAGAIN: // the send buffer is full
 			wait := []unix.PollFd{{Fd: int32(io.fd), Events: unix.POLLOUT}}
-			if n, err := unix.Poll(wait, int(readTime.Milliseconds())); n == 0 && err == nil {
+			if n, err := unix.Poll(wait, sendWait); n == 0 && err == nil {
 				return 0, e
 			}
 		default:
