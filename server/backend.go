@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -32,11 +33,29 @@ func (s backend) Problems(ctx context.Context) []string {
 	}
 	if s.store.Ping(ctx) != nil {
 		list = append(list, "store: not available")
+	} else if away, ok := s.clockAway(ctx); ok && away > maxClockAway {
+		list = append(list, "clock: "+away.Round(time.Millisecond).String()+" away from the store's, expiries would be wrong")
 	}
 	if s.journal.Err() != nil {
 		list = append(list, "journal: not writing, messages are refused")
 	}
 	return list
+}
+
+// maxClockAway is how far the clock may be from that of a store that others share:
+// expiries are absolute times.
+const maxClockAway = 2 * time.Second
+
+// clockAway compares the clock with the store's, if the store has one.
+func (s backend) clockAway(ctx context.Context) (away time.Duration, ok bool) {
+	clock, ok := s.store.(interface {
+		Time(ctx context.Context) (time.Time, error)
+	})
+	if !ok {
+		return 0, false
+	}
+	now, err := clock.Time(ctx)
+	return time.Since(now).Abs(), err == nil
 }
 
 // Metrics implements api.Backend.
