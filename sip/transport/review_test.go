@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"rollcall/sip"
 	"rollcall/sip/siptest"
@@ -54,5 +55,27 @@ func TestQueuesOfAll(t *testing.T) {
 	}
 	if err := a.Send(conns[2], big); err != nil {
 		t.Errorf("one that holds nothing: %v", err)
+	}
+}
+
+// TestNoDatagramWaitsForTheNext: one that comes just as the reader goes to sleep
+// wakes it.
+func TestNoDatagramWaitsForTheNext(t *testing.T) {
+	a := start(t, transport.Options{}, nil)
+	c, err := net.Dial("udp", a.udp.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ping := siptest.Request("OPTIONS", "z9hG4bK1", netip.MustParseAddrPort(c.LocalAddr().String()))
+	buf := make([]byte, 2048)
+	for i := range 20_000 {
+		if _, err := c.Write(ping); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if _, err := c.Read(buf); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
 	}
 }

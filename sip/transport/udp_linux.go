@@ -149,8 +149,13 @@ func (io *multiIO) recvmmsg(uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
+			if io.armed {
+				return false
+			}
+			// A datagram that came just before epoll was asked may wake nobody: of a
+			// socket that is on its ready list from earlier it tells no more. So look
+			// once again.
 			io.arm(true)
-			return false
 		default:
 			io.got, io.rerr = 0, e
 			return true
