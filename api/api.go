@@ -44,7 +44,6 @@ type Registration struct {
 
 // Status describes a running server.
 type Status struct {
-	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
 	Config   string    `json:"config"` // path of the configuration file

@@ -16,14 +16,15 @@ import (
 	"rollcall/config"
 	"rollcall/server"
 	"rollcall/store"
+	"rollcall/store/embedded"
 	"rollcall/store/redis"
 )
 
 // patience is how long a command waits for another one, or for a server that starts or stops, to let go of the store.
 const patience = 5 * time.Second
 
-// inUse reports that another process has the embedded store. Its lock has no error of its own to ask for.
-func inUse(err error) bool { return err != nil && strings.Contains(err.Error(), " is in use by ") }
+// inUse reports that another process has the embedded store.
+func inUse(err error) bool { return errors.Is(err, embedded.ErrInUse) }
 
 // untilFree calls open until the store is free, patience ends or ctx does.
 func untilFree(ctx context.Context, open func() error) error {

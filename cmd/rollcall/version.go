@@ -5,10 +5,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// archiveFormat is the version of the segment files that this binary writes, archive/FORMAT.md.
-const archiveFormat = 1
+	"rollcall/archive"
+)
 
 // Set by the linker in make build. A binary of go build has what Go stamped instead.
 var version, commit string
@@ -40,9 +39,9 @@ func (a *app) version() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v, commit := buildVersion()
 			if asJSON {
-				return a.json(map[string]any{"version": v, "commit": commit, "go": runtime.Version(), "archive_format": archiveFormat})
+				return a.json(map[string]any{"version": v, "commit": commit, "go": runtime.Version(), "archive_format": archive.FormatVersion})
 			}
-			return a.say("rollcall %s\ncommit %s\n%s %s/%s\narchive format %d", v, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, archiveFormat)
+			return a.say("rollcall %s\ncommit %s\n%s %s/%s\narchive format %d", v, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, archive.FormatVersion)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

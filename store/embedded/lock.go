@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrInUse is what Open returns, wrapped, when another process has the folder.
+var ErrInUse = errors.New("is in use")
+
 // lockDir takes the directory for this process until the file is closed or the
 // process ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
@@ -27,9 +30,9 @@ func lockDir(dir string) (*os.File, error) {
 		}
 		owner, _ := io.ReadAll(io.LimitReader(f, 32))
 		if pid := strings.TrimSpace(string(owner)); pid != "" {
-			return nil, fmt.Errorf("directory %s is in use by process %s", dir, pid)
+			return nil, fmt.Errorf("directory %s %w by process %s", dir, ErrInUse, pid)
 		}
-		return nil, fmt.Errorf("directory %s is in use by another process", dir)
+		return nil, fmt.Errorf("directory %s %w by another process", dir, ErrInUse)
 	}
 	// The number is for the message above only; the lock is the file's.
 	if err := f.Truncate(0); err == nil {
