@@ -141,6 +141,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role R
 		a.stats.malformed.Add(1)
 		return Identity{}, sip.NewError(sip.StatusBadRequest, "Malformed credentials")
 	}
+	if !a.failures.mayTry(source, cred.Username, cred.Realm, now) {
+		a.stats.slowed.Add(1)
+		return Identity{}, sip.NewError(sip.StatusServiceUnavailable, "Too Many Wrong Passwords", retryAfter(time.Second))
+	}
 	person, right, err := a.verify(ctx, &cred, c, m.Method())
 	if err != nil {
 		return Identity{}, unavailable(err)

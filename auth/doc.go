@@ -17,7 +17,7 @@
 //	no credentials for our realm, an unknown scheme, algorithm or qop   401 or 407
 //	credentials that do not read as Digest                              400
 //	wrong password, unknown user                                        401 or 407
-//	the same too often                                                  503 with Retry-After
+//	the same too often, or anything from a source that guesses heavily    503 with Retry-After
 //	right password, nonce too old or of another process, or count used  401 or 407, stale=true
 //	right password, account disabled                                    403
 //	right password, From (or To of REGISTER) is another account         403
@@ -49,11 +49,14 @@
 // together, a minute long, in a table of fixed size. Tries without credentials and
 // right passwords are not counted. A source above one of the thresholds gets 503
 // with Retry-After for a wrong password instead of a new challenge, and nothing is
-// held for it meanwhile. A right password is always accepted, also from such a
-// source: an office is one address, and UDP sources can be forged, so a lock
-// would be a weapon. That also means that the threshold does not stop someone who
-// sends guesses without reading the answers: what stops those is a good password, and
-// the warning in the log, and the counters, on which a firewall can act.
+// held for it meanwhile. A right password is accepted also from such a source: an
+// office is one address.
+//
+// A source that has sent ten times the threshold for one account gets one try a
+// second at it, right or wrong, until its minute is over; the rest is answered
+// 503 unseen. So a source has at most about 160 guesses a minute at an account.
+// Who can forge the address of a user's own source over UDP can so make that user
+// wait, at that source; a connection can't be forged.
 //
 // # Left out
 //

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/sip"
@@ -20,6 +21,10 @@ const (
 
 	failureSlots  = 4
 	failureShards = 64
+
+	// heavyFactor is how many times its threshold a source must have guessed at an
+	// account within the window before its further tries are slowed to one a second.
+	heavyFactor = 10
 )
 
 // failures counts wrong passwords by source, and by source and account, in a table
@@ -32,14 +37,16 @@ type failures struct {
 	mask                  uint64
 	buckets               [][failureSlots]failure
 	locks                 [failureShards]sync.Mutex
+	heavyTill             atomic.Uint32 // second until which some source may be slowed: nearly always over
 }
 
 // failure counts from a moment on, in seconds since the table's start, for a
 // window.
 type failure struct {
-	key   uint64
-	since uint32
-	count uint32
+	key     uint64
+	since   uint32
+	count   uint32
+	checked uint32 // the second in which a heavy guesser had its last try
 }
 
 func newFailures(perSource, perAccount, sources int) *failures {
@@ -85,16 +92,51 @@ type failureVerdict struct {
 
 // add counts a wrong password. Whether the account exists makes no difference.
 func (f *failures) add(source netip.Addr, username, realm string, now time.Time) failureVerdict {
-	prefix := sourcePrefix(source)
-	bySource := maphash.Comparable(f.seed, prefix)
+	bySource, byAccount := f.keys(source, username, realm)
+	return worse(f.count(bySource, f.perSource, now), f.count(byAccount, f.perAccount, now))
+}
+
+// keys of the counts for a source, and for a source and account.
+func (f *failures) keys(source netip.Addr, username, realm string) (bySource, byAccount uint64) {
+	bySource = maphash.Comparable(f.seed, sourcePrefix(source))
 	var h maphash.Hash
 	h.SetSeed(f.seed)
 	maphash.WriteComparable(&h, bySource)
 	_, _ = h.WriteString(username)
 	_ = h.WriteByte('@')
 	_, _ = h.WriteString(realm)
-	byAccount := h.Sum64()
-	return worse(f.count(bySource, f.perSource, now), f.count(byAccount, f.perAccount, now))
+	return bySource, h.Sum64()
+}
+
+// mayTry reports whether credentials may be looked at. A source that has guessed
+// heavily at an account gets one try a second, right or wrong; every other source,
+// and every other account from this one, goes on as before.
+func (f *failures) mayTry(source netip.Addr, username, realm string, now time.Time) bool {
+	sec := f.second(now)
+	if sec >= f.heavyTill.Load() || f.perAccount < 0 {
+		return true
+	}
+	_, key := f.keys(source, username, realm)
+	key |= 1
+	at := key >> 1 & f.mask
+	lock := &f.locks[at%failureShards]
+	lock.Lock()
+	defer lock.Unlock()
+	for i := range f.buckets[at] {
+		s := &f.buckets[at][i]
+		if s.key != key || sec-s.since >= uint32(failureWindow/time.Second) || int(s.count) < heavyFactor*f.perAccount {
+			continue
+		}
+		if s.checked == sec {
+			return false
+		}
+		s.checked = sec
+	}
+	return true
+}
+
+func (f *failures) second(now time.Time) uint32 {
+	return uint32(max(now.Sub(f.start)/time.Second, 0))
 }
 
 // worse joins what two counts came to.
@@ -113,7 +155,7 @@ func (f *failures) count(key uint64, most int, now time.Time) failureVerdict {
 	}
 	key |= 1 // 0 is a free slot
 	at := key >> 1 & f.mask
-	sec := uint32(max(now.Sub(f.start)/time.Second, 0))
+	sec := f.second(now)
 	lock := &f.locks[at%failureShards]
 	lock.Lock()
 	defer lock.Unlock()
@@ -138,6 +180,9 @@ func (f *failures) count(key uint64, most int, now time.Time) failureVerdict {
 	}
 	slot.count++
 	n := int(slot.count)
+	if n >= heavyFactor*most {
+		f.heavyTill.Store(sec + window + 1)
+	}
 	if n <= most {
 		return failureVerdict{count: n}
 	}

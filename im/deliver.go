@@ -250,6 +250,10 @@ func (r *Relay) giveUp(tx *transaction.Server, o *outgoing, best result) {
 		return
 	}
 	r.outcome(o, archive.Refused, best.status, best.reason, best.target, best.device)
+	if best.status == sip.StatusServiceUnavailable { // it is the peer that is not, and not this server (RFC 3261 §16.7 item 6)
+		r.answer(tx, sip.NewError(sip.StatusServerError, "Next server is not available"))
+		return
+	}
 	r.forwardReply(tx, best)
 }
 

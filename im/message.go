@@ -29,7 +29,7 @@ type Admission struct {
 func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	var a Admission
 	a.dropRoutes = dropRoutes
-	if !m.URI().IsSIP() {
+	if !m.URI().IsScheme("sip") { // sips asks for TLS on every hop (RFC 3261 §26.2.2), which is not there
 		return a, sip.NewError(sip.StatusUnsupportedScheme, "")
 	}
 	if hops, ok := sip.ParseUint(m.Get(sip.HeaderMaxForwards)); ok && hops == 0 {
@@ -183,7 +183,7 @@ func (r *Relay) outcome(o *outgoing, d archive.Disposition, status int, reason, 
 	}
 	err := r.o.Journal.Note(rec)
 	records.Put(rec)
-	if err != nil {
+	if err != nil && r.complaints.allow(time.Now()) {
 		r.o.Log.Warn("outcome not recorded", zap.Stringer("cites", o.receipt.ID()), zap.Error(err))
 	}
 }

@@ -101,10 +101,12 @@ type Relay struct {
 	offline  *offline
 	patience patience
 	noTCP    refusals
-	loopSeed uint64 // of loop marks; from the key
-	stop     context.CancelFunc
-	ctx      context.Context // ends with Close
-	wg       sync.WaitGroup
+
+	complaints complaints // about the journal
+	loopSeed   uint64     // of loop marks; from the key
+	stop       context.CancelFunc
+	ctx        context.Context // ends with Close
+	wg         sync.WaitGroup
 }
 
 // New makes a relay. Recover must be called before the first message.
@@ -198,4 +200,13 @@ func (p *patience) expire(now time.Time) {
 	for _, f := range late {
 		f.impatient()
 	}
+}
+
+// complaints keeps a fault that comes with every message from filling the log: one
+// line a second tells as much.
+type complaints struct{ last atomic.Int64 }
+
+func (c *complaints) allow(now time.Time) bool {
+	last := c.last.Load()
+	return now.UnixNano()-last >= int64(time.Second) && c.last.CompareAndSwap(last, now.UnixNano())
 }

@@ -163,7 +163,11 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 		loop = u.Port == 0 || u.Port == flow.Local.Port()
 	} else if first := u.Host; first != "" && (first[0] <= '9' || strings.IndexByte(first, ':') >= 0) && flow.Local.IsValid() {
 		a, ok := u.Addr()
-		loop = ok && a == flow.Local.Addr() && (u.Port == flow.Local.Port() || u.Port == 0 && flow.Local.Port() == 5060)
+		at := netip.AddrPortFrom(a, u.Port)
+		if u.Port == 0 {
+			at = netip.AddrPortFrom(a, 5060)
+		}
+		loop = ok && (at == flow.Local || o.Here != nil && o.Here(at))
 	}
 	if loop {
 		return sip.NewError(sip.StatusForbidden, "Contact leads back to this server")

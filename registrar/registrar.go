@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,10 @@ type Options struct {
 	// Domains are the domains whose addresses of record are kept here. Empty means
 	// that the caller has checked them.
 	Domains []string
+
+	// Here reports an address that this server listens at: a contact there would
+	// lead back. Nil knows only the address that the REGISTER came to.
+	Here func(netip.AddrPort) bool
 
 	// Boot is the process number in the flows of this process's connections.
 	Boot uint32

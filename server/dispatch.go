@@ -54,6 +54,11 @@ const allow = "REGISTER, MESSAGE, OPTIONS, SUBSCRIBE, PUBLISH, NOTIFY"
 // receive takes every message that the transport read. It runs on the receive
 // loop, and m is gone when it returns.
 func (s *Server) receive(m *sip.Message, f transport.Flow) {
+	defer func() { // handlers contain their own; this is for what comes before them, and for responses
+		if p := recover(); p != nil {
+			s.panicked(m, p)
+		}
+	}()
 	fault := m.Check()
 	if !m.IsRequest() {
 		if fault == nil {

@@ -157,7 +157,7 @@ func limitsOf(cfg *config.Config) sip.Limits {
 func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
 	return registrar.Options{
 		Default: cfg.Registrar.DefaultExpires.Duration, Min: cfg.Registrar.MinExpires.Duration, Max: cfg.Registrar.MaxExpires.Duration,
-		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Alive: s.transport.Alive,
+		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Alive: s.transport.Alive, Here: s.listensAt,
 		Outbound: true, Log: s.log,
 	}
 }

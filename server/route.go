@@ -57,3 +57,18 @@ func (s *Server) ownRoutes(m *sip.Message) (int, *sip.Error) {
 	}
 	return own, nil
 }
+
+// listensAt reports an address and port of our own.
+func (s *Server) listensAt(a netip.AddrPort) bool {
+	b := s.bound.Load()
+	if b == nil || !s.isLocal(a.Addr()) {
+		return false
+	}
+	for _, l := range b.sip {
+		at, err := netip.ParseAddrPort(l.String())
+		if err == nil && at.Port() == a.Port() && (at.Addr().IsUnspecified() || at.Addr().Unmap() == a.Addr()) {
+			return true
+		}
+	}
+	return false
+}

@@ -119,7 +119,7 @@ func (rq *request) options() {
 		return
 	}
 	if rq.m.URI().User != "" {
-		if rq.m.Get(sip.HeaderMaxForwards) == "0" { // §11, §16.3 item 3
+		if n, ok := sip.ParseUint(rq.m.Get(sip.HeaderMaxForwards)); ok && n == 0 { // §11, §16.3 item 3
 			rq.fail(sip.NewError(sip.StatusTooManyHops, ""))
 			return
 		}

@@ -13,7 +13,7 @@ type workers struct {
 }
 
 // maxIdle bounds the goroutines that wait for work.
-const maxIdle = 4096
+const maxIdle = 256
 
 // Go runs f on a goroutine of its own.
 func (w *workers) Go(f func()) {

@@ -118,7 +118,7 @@ func splitHostPort(s string) (host string, port uint16, ipv6 bool, err error) {
 		}
 	}
 	n, ok := ParseUint(s)
-	if !ok || n > 65535 {
+	if !ok || n == 0 || n > 65535 {
 		return "", 0, false, errURIPort
 	}
 	return host, uint16(n), ipv6, nil

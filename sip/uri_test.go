@@ -85,7 +85,7 @@ func TestParseURI(t *testing.T) {
 		same(t, "String", u.String(), c.in)
 	}
 	for _, in := range []string{
-		"", "sip", "sip:", ":alice@example.com", "sip:@example.com", "sip:alice@", "sip:alice@example.com:", "sip:alice@example.com:65536",
+		"", "sip", "sip:", ":alice@example.com", "sip:@example.com", "sip:alice@", "sip:alice@example.com:", "sip:alice@example.com:0", "sip:alice@example.com:65536",
 		"sip:alice@example.com:x", "sip:alice@exam ple.com", "sip:alice@ex\tample.com", "sip:al%2@example.com", "sip:al%zz@example.com",
 		"sip:alice:%@example.com", "sip:[2001:db8::1", "sip:2001:db8::1", "sip:[fe80::1%25eth0]", "sip:[192.0.2.1]", "sip:[::1]x", "sip:alice@example.com;",
 		"sip:alice@example.com;=x", "sip:alice@example.com;x=%2", "sip:a\"b@example.com", "<sip:a@b>", "sip:a@b@c", "1sip:a@b", "tel:",
