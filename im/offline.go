@@ -23,6 +23,7 @@ type offline struct {
 
 	mu      sync.Mutex
 	state   map[sip.AOR]drainState
+	closed  bool
 	backlog []sip.AOR // wait for a worker
 	workers int
 }
@@ -142,6 +143,9 @@ func (r *Relay) Present(ctx context.Context, aor sip.AOR) {
 func (q *offline) present(aor sip.AOR) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
 	if q.state[aor] != 0 {
 		q.state[aor] = drainAgain
 		return
@@ -152,6 +156,14 @@ func (q *offline) present(aor sip.AOR) {
 		q.workers++
 		q.wg.Go(q.work)
 	}
+}
+
+// close waits for the deliveries; the relay's context has ended.
+func (q *offline) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.wg.Wait()
 }
 
 // work delivers for one account after another until none waits.

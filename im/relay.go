@@ -129,7 +129,7 @@ func (r *Relay) Reload(s Settings) { r.settings.Store(&s) }
 func (r *Relay) Close() {
 	r.stop()
 	r.wg.Wait()
-	r.offline.wg.Wait()
+	r.offline.close()
 }
 
 // sweepEvery is how often expired messages are looked for.

@@ -15,9 +15,14 @@ type workers struct {
 // maxIdle bounds the goroutines that wait for work.
 const maxIdle = 256
 
-// Go runs f on a goroutine of its own.
+// Go runs f on a goroutine of its own, or at once when the server has ended.
 func (w *workers) Go(f func()) {
 	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		f()
+		return
+	}
 	if n := len(w.idle); n > 0 {
 		c := w.idle[n-1]
 		w.idle = w.idle[:n-1]
@@ -25,8 +30,12 @@ func (w *workers) Go(f func()) {
 		c <- f
 		return
 	}
+	w.wg.Add(1)
 	w.mu.Unlock()
-	w.wg.Go(func() { w.run(f) })
+	go func() {
+		defer w.wg.Done()
+		w.run(f)
+	}()
 }
 
 func (w *workers) run(f func()) {
