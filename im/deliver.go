@@ -104,6 +104,7 @@ type fork struct {
 	tx      *transaction.Server
 	o       *outgoing
 	devices []device
+	behind  bool // stored messages that are on their way
 
 	mu       sync.Mutex
 	open     int  // devices that have not answered
@@ -129,6 +130,13 @@ func (r *Relay) deliver(tx *transaction.Server, o *outgoing, devices []device) {
 	for i := range devices {
 		r.try(o, &devices[i], f.result)
 	}
+}
+
+// queueBehind keeps a message for an account to whose one device stored ones are
+// being sent just now: it would overtake them.
+func (r *Relay) queueBehind(tx *transaction.Server, o *outgoing, devices []device) {
+	f := &fork{r: r, tx: tx, o: o, devices: devices, answered: true, behind: true}
+	r.o.Go(f.keep)
 }
 
 // over reports that the sender needs no patience any more.
@@ -237,6 +245,10 @@ func (f *fork) keep() {
 	r.answer(f.tx, &sip.Error{Status: sip.StatusAccepted})
 	if taken {
 		r.offline.taken(r.ctx, o)
+		return
+	}
+	if f.behind {
+		r.offline.present(o.to) // whoever is at work for the account may have looked before it was there
 		return
 	}
 	r.offline.recheck(r.ctx, o)

@@ -6,7 +6,9 @@
 //
 // A message for an account goes to every device that takes MESSAGE. When none
 // takes it, it is kept (offline.go) and delivered in order when a device
-// registers; the first device that takes it ends its wait. The branch of what
+// registers; the first device that takes it ends its wait. What comes for the one
+// device of an account while stored messages are on their way to it queues behind
+// them; with several devices it goes to all at once, and may overtake. The branch of what
 // is sent is a keyed hash of the request and the device, so a repeat after a
 // crash is a retransmission to the device (RFC 3261 §16.11).
 //

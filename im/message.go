@@ -114,6 +114,10 @@ func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
 		r.refuse(tx, o, fault)
 		return
 	}
+	if len(devices) == 1 && devices[0].peer == nil && r.offline.busy(o.to) && !o.composing {
+		r.queueBehind(tx, o, devices)
+		return
+	}
 	r.deliver(tx, o, devices)
 }
 

@@ -158,6 +158,13 @@ func (q *offline) present(aor sip.AOR) {
 	}
 }
 
+// busy reports that stored messages of the account are being delivered.
+func (q *offline) busy(aor sip.AOR) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state[aor] != 0
+}
+
 // close waits for the deliveries; the relay's context has ended.
 func (q *offline) close() {
 	q.mu.Lock()

@@ -47,6 +47,27 @@ func TestOfflineInOrderOnce(t *testing.T) {
 	})
 }
 
+// What is sent to the one device of an account while stored messages are on their
+// way to it comes behind them.
+func TestFreshMessageDoesNotOvertakeStoredOnes(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		for i := range 3 {
+			h.send("bob", fmt.Sprint(i)).want(202)
+		}
+		p := h.wire.phone(t, "192.0.2.10:5060")
+		p.answer = func(*sip.Message) (int, time.Duration) { return 200, time.Second }
+		h.refresh("bob", p)
+		settle(500 * time.Millisecond) // the first is on its way
+		fresh := h.send("bob", "fresh")
+		settle(10 * time.Second)
+		fresh.want(202)
+		p.want("0", "1", "2", "fresh")
+		h.waiting("bob", 0)
+		h.wantOutcomes(fresh.callID, "stored 202", "delivered 200")
+		h.send("bob", "afterwards").want(200)
+	})
+}
+
 // A device that fails stops the queue, so that the order stays; the next
 // REGISTER goes on, under a new branch after an answer.
 func TestOfflineGoesOnAfterAnAnswer(t *testing.T) {
