@@ -459,7 +459,7 @@ func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
 	if o.dated && !o.req.Has(sip.HeaderDate) {
 		f.Fields = []sip.Field{{Name: "Date", Value: sip.FormatDate(o.received)}}
 	}
-	return o.req.AppendForward(make([]byte, 0, len(o.req.Raw())+512), &f)
+	return o.req.AppendForward(make([]byte, 0, len(o.req.Raw())+2*headroom), &f)
 }
 
 // ofRealm reports credentials for our realm. What can't be read is taken for them
