@@ -14,6 +14,7 @@ import (
 	"rollcall/sip"
 	"rollcall/sip/digest"
 	"rollcall/sip/transaction"
+	"rollcall/sip/transport"
 )
 
 // outgoing is a recorded message on its way: fresh from a sender, or out of the
@@ -384,7 +385,7 @@ func (r *Relay) sendTo(o *outgoing, h hop, d *device, done func(result)) {
 	}
 	flow, ok := r.flowOf(h)
 	if ok && !flow.Proto.Stream() && len(o.req.Raw())+headroom > maxDatagram && !r.noTCP.has(flow.Remote) {
-		h.proto, h.fallback, ok = streamOf(flow), flow, false
+		h.proto, h.fallback, ok = transport.TCP, flow, false
 	}
 	if !ok { // a connection has to be made first
 		r.o.Go(func() {
@@ -394,7 +395,7 @@ func (r *Relay) sendTo(o *outgoing, h hop, d *device, done func(result)) {
 				done(result{reason: "Can't connect"})
 				return
 			}
-			h.flow, h.fallback = flow, flow
+			h.flow = flow
 			r.sendOver(o, h, d, done)
 		})
 		return

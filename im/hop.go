@@ -137,9 +137,6 @@ func (r *Relay) flowOf(h hop) (transport.Flow, bool) {
 	return transport.Flow{}, false
 }
 
-// streamOf is the transport that long requests to a UDP peer move to.
-func streamOf(transport.Flow) transport.Proto { return transport.TCP }
-
 // connect makes the connection a hop needs. Where a long datagram was to move to
 // TCP and the peer does not take it, it goes over UDP all the same (RFC 3261
 // §18.1.1), and the peer is not asked again for a while.

@@ -199,9 +199,18 @@ func (q *offline) work() {
 	}
 }
 
+// contain keeps a panic in the work for one account from ending the process; the
+// messages stay where they are.
+func (q *offline) contain() {
+	if p := recover(); p != nil {
+		q.r.o.Panicked(new(sip.Message), p)
+	}
+}
+
 // drain delivers what waits, in order, one message at a time (RFC 3428 §8). It
 // stops at the first message that no device takes now.
 func (q *offline) drain(ctx context.Context, aor sip.AOR) error {
+	defer q.contain()
 	set, err := q.r.o.Store.Load(ctx, queueKey(aor))
 	if err != nil {
 		return err
@@ -308,6 +317,7 @@ func (q *offline) expire(ctx context.Context, o *outgoing) error {
 
 // sweep records and removes what expired while nobody came.
 func (q *offline) sweep(now time.Time) {
+	defer q.contain()
 	ctx := q.r.ctx
 	for owner, err := range q.r.o.Store.Keys(ctx, kindQueue) {
 		if err != nil {

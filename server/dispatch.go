@@ -21,7 +21,6 @@ type request struct {
 	key   transaction.Key
 	now   time.Time
 	tx    *transaction.Server // nil while it is served on the receive loop
-	own   int                 // first Route values that named this server
 	known bool                // the sender is authenticated
 
 	lines []byte // scratch for header lines

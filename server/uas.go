@@ -80,15 +80,12 @@ func (rq *request) register() {
 // im.Relay.
 func (rq *request) message() {
 	s := rq.s
-	if rq.m.Has(sip.HeaderRoute) {
-		own, fault := s.ownRoutes(rq.m)
-		if fault != nil {
-			rq.fail(fault)
-			return
-		}
-		rq.own = own
+	own, fault := s.ownRoutes(rq.m)
+	if fault != nil {
+		rq.fail(fault)
+		return
 	}
-	admission, fault := s.relay.Admit(rq.m, rq.own)
+	admission, fault := s.relay.Admit(rq.m, own)
 	if fault != nil {
 		rq.fail(fault)
 		return
