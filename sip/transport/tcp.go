@@ -141,8 +141,9 @@ func timedOut(err error) bool {
 // ten thousand idle ones must not cost much.
 const firstRead = 1 << 10
 
-// busyRead is what the buffer grows to on a connection that fills it.
-const busyRead = 16 << 10
+// busyRead is what the buffer grows to on a connection that fills it, and what it
+// keeps after a larger message: strangers can do both on every connection there is.
+const busyRead = 4 << 10
 
 // read frames the stream and hands messages on until the connection ends.
 func (c *conn) read() {
@@ -195,8 +196,8 @@ func (c *conn) read() {
 		}
 		if have == len(buf) || full && len(buf) < busyRead {
 			buf = append(buf, make([]byte, len(buf))...)
-		} else if have == 0 && len(buf) > 16<<10 {
-			buf = make([]byte, 4<<10) // a large message does not keep its buffer
+		} else if have == 0 && len(buf) > busyRead {
+			buf = make([]byte, busyRead)
 		}
 	}
 }
