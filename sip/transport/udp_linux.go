@@ -60,12 +60,17 @@ type multiIO struct {
 
 const maxDatagram = 65535
 
+// readStride parts the receive buffers. It is an odd number of cache lines: at a
+// multiple of the page size all datagrams of a batch would lie in the same few
+// sets of the cache, and push each other out before they are served.
+const readStride = maxDatagram + 1 + 29*64
+
 // sendWait bounds how long a full send buffer is waited for, in milliseconds.
 const sendWait = 1000
 
 // newMultiIO takes the socket over from package net; c is closed.
 func newMultiIO(c *net.UDPConn) (*multiIO, error) {
-	io := &multiIO{fd: -1, rbuf: make([]byte, udpBatch*maxDatagram)}
+	io := &multiIO{fd: -1, rbuf: make([]byte, udpBatch*readStride)}
 	io.is6 = c.LocalAddr().(*net.UDPAddr).IP.To4() == nil
 	io.rfn = io.recvmmsg // made once: a method value allocates
 	rc, err := c.SyscallConn()
@@ -82,7 +87,7 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 		return nil, err
 	}
 	for i := range udpBatch {
-		io.riov[i].Base = &io.rbuf[i*maxDatagram]
+		io.riov[i].Base = &io.rbuf[i*readStride]
 		io.riov[i].SetLen(maxDatagram)
 		io.rhdr[i].hdr.Iov = &io.riov[i]
 		io.rhdr[i].hdr.SetIovlen(1)
@@ -142,7 +147,7 @@ func (io *multiIO) recvmmsg(uintptr) bool {
 		io.rhdr[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.rhdr[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			io.got, io.rerr = int(n), nil
@@ -173,7 +178,7 @@ func (io *multiIO) read() (int, error) {
 
 // datagram returns the i-th of the last read; its bytes are valid until the next.
 func (io *multiIO) datagram(i int) ([]byte, netip.AddrPort) {
-	b := io.rbuf[i*maxDatagram:][:io.rhdr[i].n:io.rhdr[i].n]
+	b := io.rbuf[i*readStride:][:io.rhdr[i].n:io.rhdr[i].n]
 	return b, addrOf(&io.raddr[i])
 }
 
@@ -207,7 +212,7 @@ func putAddr(sa *unix.RawSockaddrInet6, a netip.AddrPort, is6 bool) uint32 {
 // send gives the kernel whdr[:wn] and returns how many datagrams it took.
 func (io *multiIO) send() (int, error) {
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			return int(n), nil
