@@ -64,9 +64,8 @@ func (s *Server) listensAt(a netip.AddrPort) bool {
 	if b == nil || !s.isLocal(a.Addr()) {
 		return false
 	}
-	for _, l := range b.sip {
-		at, err := netip.ParseAddrPort(l.String())
-		if err == nil && at.Port() == a.Port() && (at.Addr().IsUnspecified() || at.Addr().Unmap() == a.Addr()) {
+	for _, at := range b.at {
+		if at.Port() == a.Port() && (at.Addr().IsUnspecified() || at.Addr() == a.Addr()) {
 			return true
 		}
 	}

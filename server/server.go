@@ -59,6 +59,7 @@ type Server struct {
 // bound are the addresses that Run got.
 type bound struct {
 	sip  []net.Addr
+	at   []netip.AddrPort // the same as sip
 	http string
 }
 
@@ -106,11 +107,16 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 		serve(l, api.New(backend{s}))
 	}
 	for _, l := range cfg.Listen {
-		a, err := s.listenSIP(l)
+		at, err := s.listenSIP(l)
 		if err != nil {
 			return servers, err
 		}
-		b.sip = append(b.sip, a)
+		b.at = append(b.at, at)
+		if l.Transport == "tcp" {
+			b.sip = append(b.sip, net.TCPAddrFromAddrPort(at))
+		} else {
+			b.sip = append(b.sip, net.UDPAddrFromAddrPort(at))
+		}
 	}
 	s.bound.Store(b)
 	l, err := api.ListenControl(cfg.Socket())
@@ -132,17 +138,15 @@ func (s *Server) control() http.Handler {
 	return mux
 }
 
-func (s *Server) listenSIP(l config.Listen) (net.Addr, error) {
+func (s *Server) listenSIP(l config.Listen) (netip.AddrPort, error) {
 	addr, err := netip.ParseAddrPort(l.Address)
 	if err != nil {
-		return nil, fmt.Errorf("[[listen]] address %q: %w", l.Address, err)
+		return addr, fmt.Errorf("[[listen]] address %q: %w", l.Address, err)
 	}
 	if l.Transport == "tcp" {
-		got, err := s.transport.ListenTCP(addr)
-		return net.TCPAddrFromAddrPort(got), err
+		return s.transport.ListenTCP(addr)
 	}
-	got, err := s.transport.ListenUDP(addr)
-	return net.UDPAddrFromAddrPort(got), err
+	return s.transport.ListenUDP(addr)
 }
 
 // localAddrs lists the addresses that the configured listeners answer at.
