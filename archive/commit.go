@@ -18,12 +18,13 @@ const (
 	// noteDelay is how long a note that was written waits for the sync of
 	// a commit that is needed anyway.
 	noteDelay = 2 * time.Millisecond
-	// gatherTime is the least time from one sync to the next under load. A disk
+	// gatherTime is the least time from one commit to the next under load. A disk
 	// that is quicker would be asked more often than anybody needs, and each time
-	// costs processor time; gatherFrom is how many must have waited for the last
-	// sync for this to count as load.
+	// costs processor time; gatherFrom is how many must have waited for a commit for
+	// this to count as load, and loadLasts for how many commits it counts.
 	gatherTime = 2 * time.Millisecond
 	gatherFrom = 16
+	loadLasts  = 8
 	// spareBuffers are kept for the next batches.
 	spareBuffers = 3
 )
@@ -80,13 +81,14 @@ func (j *Journal) run() {
 	}
 }
 
-// gatherUnderLoad waits until gatherTime after the last sync began, if that one
-// was for many. A full batch does not wait.
+// gatherUnderLoad waits until gatherTime after the last commit began, if one of the
+// last ones was for many: what comes together goes on together, so a large batch
+// is followed by small ones. A full batch does not wait.
 func (j *Journal) gatherUnderLoad() {
-	if j.lastWaiters < gatherFrom {
+	if j.loaded == 0 {
 		return
 	}
-	rest := gatherTime - time.Since(j.lastSync)
+	rest := gatherTime - time.Since(j.lastCommit)
 	if rest <= 0 {
 		return
 	}
@@ -114,6 +116,12 @@ func (j *Journal) take() (b *batch, closing bool) {
 
 // commit writes b and, if anybody waits, makes it and all before it durable.
 func (j *Journal) commit(b *batch) {
+	j.lastCommit = time.Now()
+	if b.waiters >= gatherFrom {
+		j.loaded = loadLasts
+	} else if j.loaded > 0 {
+		j.loaded--
+	}
 	if err := j.write(b); err != nil {
 		j.fail(err, b)
 		return
@@ -122,7 +130,6 @@ func (j *Journal) commit(b *batch) {
 	if b.waiters == 0 && !b.probe {
 		return // notes go out with the next sync
 	}
-	j.lastSync, j.lastWaiters = time.Now(), b.waiters
 	if err := j.sync(); err != nil {
 		j.fail(err)
 		return

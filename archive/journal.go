@@ -24,10 +24,10 @@ type Options struct {
 	MaxPending int
 	// Log takes events an operator should see. It may be nil, and must not block.
 	Log func(Event)
-	// Around is called with what makes the calls of AppendFunc for some records
-	// that became durable together, and runs it: a place to gather what the calls
-	// send. It may be nil.
-	Around func(calls func())
+	// Run is given what makes the calls of AppendFunc for some records that became
+	// durable together. It does not wait for them, and has them made once, soon, on
+	// another goroutine. Nil means one of their own.
+	Run func(calls func())
 	// Hook is called before each operation on the disk, for tests: an error
 	// it returns is taken as the disk's, and while it blocks the disk is slow.
 	Hook func(op Op, bytes int) error
@@ -80,7 +80,7 @@ type Journal struct {
 	dirf *os.File // holds the lock
 	o    Options
 
-	callers sync.WaitGroup // goroutines that call for AppendFunc
+	callers sync.WaitGroup // calls of AppendFunc that were given to Options.Run
 	wake    chan struct{}  // tells the committer that there is work; holds one
 	stopped chan struct{}  // closed when the committer has ended
 
@@ -103,8 +103,8 @@ type Journal struct {
 	number       uint64 // of the next segment to be made
 	nextSeq      uint64
 	lastArchived int64
-	lastSync     time.Time // when it began
-	lastWaiters  int       // who waited for it
+	lastCommit   time.Time // when it began
+	loaded       int       // commits for which load still counts
 	leftover     uint64    // number of a file that was given up and could not be removed
 	prev         link      // the segment before seg, or the last one when seg is nil
 	unsynced     []*batch  // written, not yet durable: notes only
@@ -184,7 +184,7 @@ type call struct {
 	done  func(Receipt, error)
 }
 
-// callsTogether is how many calls one goroutine makes.
+// callsTogether is how many calls are given to Options.Run at a time.
 const callsTogether = 64
 
 // acknowledge wakes all who wait for the batch, and calls the others.
@@ -193,16 +193,16 @@ func (j *Journal) acknowledge(b *batch) {
 	for calls := b.calls; len(calls) > 0; {
 		some := calls[:min(callsTogether, len(calls))]
 		calls = calls[len(some):]
-		j.callers.Go(func() {
-			j.o.Around(func() {
-				for _, c := range some {
-					if b.err != nil {
-						c.done(Receipt{}, b.err)
-					} else {
-						c.done(Receipt{id: c.id, seq: b.firstSeq + uint64(c.index)}, nil)
-					}
+		j.callers.Add(1)
+		j.o.Run(func() {
+			defer j.callers.Done()
+			for _, c := range some {
+				if b.err != nil {
+					c.done(Receipt{}, b.err)
+				} else {
+					c.done(Receipt{id: c.id, seq: b.firstSeq + uint64(c.index)}, nil)
 				}
-			})
+			}
 		})
 	}
 }

@@ -294,8 +294,8 @@ func (w *window) sum(n int64) (uint32, error) {
 }
 
 func (o *Options) defaults() {
-	if o.Around == nil {
-		o.Around = func(calls func()) { calls() }
+	if o.Run == nil {
+		o.Run = func(calls func()) { go calls() }
 	}
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = 64 << 20
