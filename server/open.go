@@ -64,7 +64,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.closers = append(s.closers, s.store.Close)
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
 		Node: node, Log: journalLog(log),
-		Around: func(calls func()) { s.transport.Together(calls) }, // there before the first record
+		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)

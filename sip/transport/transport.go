@@ -97,10 +97,12 @@ type Transport struct {
 	closing atomic.Bool
 	queued  atomic.Int64 // bytes that wait for connections
 
-	gathering together
+	gathering  gathering
+	nextReader atomic.Uint32 // in turn
 
 	mu        sync.RWMutex
 	udp       map[netip.AddrPort]*udpListener
+	readers   []*udpSocket // of all of udp; replaced, never changed
 	tcp       map[netip.AddrPort]net.Listener
 	conns     map[uint64]*conn
 	outbound  map[netip.AddrPort]*conn

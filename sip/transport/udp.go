@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -55,6 +56,7 @@ func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
 	}
 	t.mu.Lock()
 	t.udp[l.local] = l
+	t.readers = slices.Concat(t.readers, l.sockets)
 	t.mu.Unlock()
 	for _, s := range l.sockets {
 		t.wg.Add(1)
@@ -130,6 +132,10 @@ type udpSocket struct {
 	closed  bool
 	pend    *outBatch
 	spare   *outBatch
+	calls   []func() // posted
+	waits   bool     // the reader waits, or is about to, and calls is empty
+
+	ran []func() // of the reader: the memory of the calls before
 }
 
 // outBatch holds datagrams in one buffer.
@@ -214,8 +220,8 @@ func (s *udpSocket) uncork() {
 	s.drain()
 }
 
-// read hands every datagram to the handler; answers that handlers write at once
-// leave together behind the batch.
+// read hands every datagram to the handler and runs what was posted; what both
+// send leaves together behind the batch.
 func (s *udpSocket) read() {
 	t := s.l.t
 	defer t.wg.Done()
@@ -223,7 +229,7 @@ func (s *udpSocket) read() {
 	var m sip.Message
 	f := Flow{Proto: UDP, Local: s.l.local}
 	for {
-		n, err := s.io.read()
+		n, err := s.io.read(s.mayWait())
 		if t.closing.Load() {
 			return
 		}
@@ -236,14 +242,17 @@ func (s *udpSocket) read() {
 			b, f.Remote = s.io.datagram(i)
 			s.take(&m, b, f)
 		}
+		s.runPosted()
 		if corked {
 			s.uncork()
 		}
 	}
 }
 
-// end closes the socket when nobody sends any more; closed is set.
+// end closes the socket when nobody sends any more; closed is set, so nothing is
+// posted any more either.
 func (s *udpSocket) end() {
+	s.runPosted()
 	for !s.cork() {
 		time.Sleep(time.Millisecond)
 	}

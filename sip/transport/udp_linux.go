@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,7 @@ type multiIO struct {
 	poll  *os.File        // of ep
 	rc    syscall.RawConn // of poll
 	armed bool            // ep asks
+	wait  bool            // read waits for a datagram
 	is6   bool
 
 	rhdr  [udpBatch]mmsghdr
@@ -120,6 +122,9 @@ func (io *multiIO) watch() error {
 // stop ends a read that waits, and all later ones.
 func (io *multiIO) stop() { _ = io.poll.Close() }
 
+// wake ends a read that waits, or else the next one.
+func (io *multiIO) wake() { _ = io.poll.SetReadDeadline(time.Unix(1, 0)) }
+
 // close closes the socket; nobody may be using it.
 func (io *multiIO) close() {
 	if io.poll != nil {
@@ -154,6 +159,10 @@ func (io *multiIO) recvmmsg(uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
+			if !io.wait {
+				io.got, io.rerr = 0, nil
+				return true
+			}
 			if io.armed {
 				return false
 			}
@@ -168,9 +177,14 @@ func (io *multiIO) recvmmsg(uintptr) bool {
 	}
 }
 
-// read waits for datagrams and returns how many came.
-func (io *multiIO) read() (int, error) {
+// read returns how many datagrams came. With wait there is one, unless wake was
+// called.
+func (io *multiIO) read(wait bool) (int, error) {
+	io.wait = wait
 	if err := io.rc.Read(io.rfn); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, io.poll.SetReadDeadline(time.Time{})
+		}
 		return 0, err
 	}
 	return io.got, io.rerr

@@ -3,8 +3,11 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"time"
 )
 
 func setOptions(uintptr, bool) error { return nil }
@@ -24,9 +27,17 @@ func (io *multiIO) stop() { _ = io.conn.Close() }
 
 func (io *multiIO) close() { _ = io.conn.Close() }
 
-func (io *multiIO) read() (int, error) {
+func (io *multiIO) wake() { _ = io.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (io *multiIO) read(wait bool) (int, error) {
+	if !wait {
+		return 0, nil
+	}
 	var err error
 	io.n, io.from, err = io.conn.ReadFromUDPAddrPort(io.buf[:])
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, io.conn.SetReadDeadline(time.Time{})
+	}
 	return 1, err
 }
 
