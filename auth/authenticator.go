@@ -130,6 +130,9 @@ func New(o Options) (*Authenticator, error) {
 //
 // For REGISTER it also makes sure that To is the account.
 func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role Role, source netip.Addr, now time.Time) (Identity, error) {
+	if role == Server && a.legacy && forgets401(m) {
+		role = Proxy
+	}
 	c := readClaim(m)
 	realm := a.realm(c)
 	cred, state := a.credentials(m, role, realm)

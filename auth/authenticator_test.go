@@ -576,6 +576,34 @@ func TestRFC2069(t *testing.T) {
 	}
 }
 
+// libpurple takes notice of the answer to its SUBSCRIBE or PUBLISH only when it
+// was challenged with 407.
+func TestLibpurpleIsChallengedAsByAProxy(t *testing.T) {
+	s := openStore(t)
+	const agent = "User-Agent: Purple/2.14.12"
+	for _, c := range []struct {
+		method, agent string
+		accept        bool
+		role          auth.Role
+	}{
+		{"PUBLISH", agent, true, auth.Proxy},
+		{"SUBSCRIBE", agent, true, auth.Proxy},
+		{"REGISTER", agent, true, auth.Server},
+		{"PUBLISH", agent, false, auth.Server},
+		{"PUBLISH", "User-Agent: Linphone/5.1", true, auth.Server},
+	} {
+		p := newClient(t, open(t, s, auth.Options{AcceptRFC2069: c.accept}))
+		p.method = c.method
+		_, err := p.send(c.agent)
+		p.role = c.role
+		p.take(err)
+		credentials := p.credentials()
+		p.role = auth.Server
+		i, err := p.send(c.agent, credentials)
+		wantIdentity(t, i, err, "alice@example.com")
+	}
+}
+
 func TestCredentialsThatAreNotForUs(t *testing.T) {
 	a := open(t, openStore(t), auth.Options{})
 	const foreign = `Authorization: Digest username="alice", realm="example.org", nonce="n", uri="sip:x", response="00"`

@@ -38,4 +38,12 @@ func (a *Authenticator) offerTo(m *sip.Message) []digest.Algorithm {
 	return a.offer
 }
 
+// forgets401 recognizes libpurple, which repeats a SUBSCRIBE or PUBLISH with
+// credentials after a 401 but takes no notice of what is answered then: it holds
+// no dialog and no entity-tag, and never publishes again. It is challenged as by
+// a proxy before the event server (RFC 3261 §22.3), which it handles well.
+func forgets401(m *sip.Message) bool {
+	return m.Method() != "REGISTER" && strings.HasPrefix(m.Get(sip.HeaderUserAgent), "Purple/")
+}
+
 var onlyMD5 = []digest.Algorithm{digest.MD5}
