@@ -388,26 +388,27 @@ func (r *Relay) sendTo(o *outgoing, h hop, d *device, done func(result)) {
 		h.proto, h.fallback, ok = transport.TCP, flow, false
 	}
 	if !ok { // a connection has to be made first
+		far := h // what a function refers to is on the heap, and h need not be
 		r.o.Go(func() {
 			defer r.rescue(o, done)
-			flow, err := r.connect(r.ctx, h)
+			flow, err := r.connect(r.ctx, far)
 			if err != nil {
 				done(result{reason: "Can't connect"})
 				return
 			}
-			h.flow = flow
-			r.sendOver(o, h, d, done)
+			far.flow = flow
+			r.sendOver(o, &far, d, done)
 		})
 		return
 	}
 	h.flow = flow
-	r.sendOver(o, h, d, done)
+	r.sendOver(o, &h, d, done)
 }
 
 // headroom is what forwarding adds to a request, about.
 const headroom = 150
 
-func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
+func (r *Relay) sendOver(o *outgoing, h *hop, d *device, done func(result)) {
 	id := branch(o.key, d.name, d.answers, o.loop)
 	r.o.Transactions.Request(h.flow, id, r.forwarded(o, h, id), func(m *sip.Message, err error) {
 		defer r.rescue(o, done)
@@ -415,12 +416,34 @@ func (r *Relay) sendOver(o *outgoing, h hop, d *device, done func(result)) {
 			done(result{reason: err.Error(), moved: errors.Is(err, transaction.ErrMoved)})
 			return
 		}
-		x := result{status: m.Status(), reason: strings.Clone(m.Reason())}
-		if m.Count(sip.HeaderVia) > 1 || strings.Contains(m.Get(sip.HeaderVia), ",") {
-			x.reply = m.AppendUpstream(make([]byte, 0, len(m.Raw())), replyDrops(x.status))
+		x := result{status: m.Status(), reason: reasonOf(m)}
+		if m.Count(sip.HeaderVia) == 1 && !strings.Contains(m.Get(sip.HeaderVia), ",") {
+			done(x)
+			return
 		}
+		if !x.delivered() {
+			x.reply = m.AppendUpstream(make([]byte, 0, len(m.Raw())), replyDrops(x.status))
+			done(x)
+			return
+		}
+		b := replies.Get().(*[]byte) // a 2xx is passed on at once or not at all
+		x.reply = m.AppendUpstream((*b)[:0], replyDrops(x.status))
 		done(x)
+		*b = x.reply
+		replies.Put(b)
 	})
+}
+
+// replies are used again.
+var replies = sync.Pool{New: func() any { return new([]byte) }}
+
+// reasonOf returns the reason phrase, which nearly always is the usual one, in
+// memory that stays.
+func reasonOf(m *sip.Message) string {
+	if usual := sip.StatusText(m.Status()); m.Reason() == usual {
+		return usual
+	}
+	return strings.Clone(m.Reason())
 }
 
 // replyDrops: a 2xx to MESSAGE has no Contact and no body (RFC 3428 §7), whatever
@@ -436,7 +459,7 @@ func replyDrops(status int) func(sip.HeaderID) bool {
 // (RFC 3428 §9), our credentials are nobody else's business (RFC 3261 §22.3), and
 // who the sender is it does not assert itself: "the proxy MUST replace or remove"
 // that (RFC 3325 §5). Phones show Remote-Party-ID, its forerunner, as well.
-func (r *Relay) forwarded(o *outgoing, h hop, branch string) []byte {
+func (r *Relay) forwarded(o *outgoing, h *hop, branch string) []byte {
 	sentBy := r.o.Transport.SentBy(h.flow)
 	via := make([]byte, 0, 128)
 	via = append(via, "SIP/2.0/"...)

@@ -218,6 +218,13 @@ func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
 		}
 		return nil, sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")
 	}
+	bindings, err := r.o.Locations.Lookup(ctx, o.to)
+	if err != nil {
+		return nil, r.storeFault(o, err)
+	}
+	if len(bindings) > 0 { // so there is such an account
+		return devicesOf(bindings), nil
+	}
 	known, err := r.o.Accounts.Has(ctx, o.to)
 	if err != nil {
 		return nil, r.storeFault(o, err)
@@ -225,11 +232,7 @@ func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
 	if !known {
 		return nil, sip.NewError(sip.StatusNotFound, "")
 	}
-	bindings, err := r.o.Locations.Lookup(ctx, o.to)
-	if err != nil {
-		return nil, r.storeFault(o, err)
-	}
-	return devicesOf(bindings), nil
+	return nil, nil
 }
 
 // storeFault turns a fault of the store into the answer; what it was goes to the

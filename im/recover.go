@@ -71,6 +71,9 @@ func (r *Relay) Recover(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	if len(known) == 0 {
+		return nil
+	}
 	r.known.Store(&known)
 	time.AfterFunc(retransmitted+time.Second, func() { r.known.Store(nil) })
 	return nil

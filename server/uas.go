@@ -47,8 +47,12 @@ func (rq *request) unknown(id sip.HeaderID, known []string) string {
 // authenticate is the step of RFC 3261 §10.3 item 3 and §22.2.
 func (rq *request) authenticate(role auth.Role) (auth.Identity, error) {
 	id, err := rq.s.authn.Authenticate(rq.s.ctx, rq.m, role, rq.flow.Remote.Addr(), rq.now)
+	if err == nil {
+		rq.known = true
+		return id, nil
+	}
 	var e *sip.Error
-	rq.known = err == nil || errors.As(err, &e) && e.Status == sip.StatusForbidden // which only who has the password hears
+	rq.known = errors.As(err, &e) && e.Status == sip.StatusForbidden // which only who has the password hears
 	return id, err
 }
 

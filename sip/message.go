@@ -206,7 +206,7 @@ func (m *Message) From() (Address, error) {
 }
 
 // FromAOR returns the address of record in From, zero when it names no user;
-// valid after Check returned nil. Like all strings of a message it shares its
+// valid in a request, after Check returned nil. Like all strings of a message it shares its
 // memory.
 func (m *Message) FromAOR() AOR { return m.from.aor }
 

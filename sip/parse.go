@@ -245,13 +245,14 @@ func (m *Message) Check() *Error {
 	if !ok {
 		return NewError(StatusBadRequest, "Malformed CSeq")
 	}
-	if m.IsRequest() {
-		if method != m.Method() {
-			return NewError(StatusBadRequest, "CSeq method does not match the request line") // RFC 4475 §3.1.2.17
-		}
-		if fault := m.checkRequest(); fault != nil {
-			return fault
-		}
+	if !m.IsRequest() {
+		return nil // who it is from and to was for the request to say, and a proxy passes it on
+	}
+	if method != m.Method() {
+		return NewError(StatusBadRequest, "CSeq method does not match the request line") // RFC 4475 §3.1.2.17
+	}
+	if fault := m.checkRequest(); fault != nil {
+		return fault
 	}
 	if m.from.parse(m.Get(HeaderFrom), nil) != nil {
 		return NewError(StatusBadRequest, "Malformed From")

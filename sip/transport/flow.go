@@ -78,7 +78,9 @@ func (f Flow) String() string {
 	if f.IsZero() {
 		return "none"
 	}
-	return f.Proto.Param() + " " + f.Remote.String()
+	b := make([]byte, 0, 64)
+	b = append(append(b, f.Proto.Param()...), ' ')
+	return string(f.Remote.AppendTo(b))
 }
 
 // flowVersion begins the stored form of a flow.
