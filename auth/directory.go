@@ -334,3 +334,8 @@ func (d *Directory) loadMany(ctx context.Context, owners []string) ([]loaded, er
 	}
 	return out, nil
 }
+
+// Key is where the store has an account.
+func (d *Directory) Key(aor sip.AOR) store.Key {
+	return store.Key{Kind: accountKind, Owner: aor.String()}
+}

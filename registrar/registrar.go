@@ -291,3 +291,6 @@ func (o *Options) serves(host string) bool {
 	}
 	return false
 }
+
+// Key is where the store has the bindings.
+func (r *Registrar) Key(aor sip.AOR) store.Key { return bindingKey(aor) }

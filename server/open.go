@@ -61,6 +61,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.local = s.store.Local()
+	s.near, _ = s.store.(store.Nearer)
 	s.closers = append(s.closers, s.store.Close)
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
 		Node: node, Log: journalLog(log),
@@ -86,6 +87,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.transport = transport.New(s.receive, transport.Options{
 		MaxConnections: cfg.Limits.TCPConnections, MaxPerSource: cfg.Limits.TCPPerSource, Idle: cfg.Limits.TCPIdle.Duration,
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
+		Ahead: s.ahead,
 	})
 	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes})
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))

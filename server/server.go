@@ -42,6 +42,7 @@ type Server struct {
 	listens []netip.Addr // addresses our listeners answer at
 
 	store     store.Store
+	near      store.Nearer
 	local     bool // the store's hot state is in this process
 	journal   *archive.Journal
 	directory *auth.Directory

@@ -47,6 +47,9 @@ type Message struct {
 	body   span
 	fault  *Error // what Check returns first
 
+	checked bool
+	verdict *Error // of Check
+
 	parsedVia Via
 	parsedURI URI
 	from, to  party

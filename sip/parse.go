@@ -225,6 +225,13 @@ func (m *Message) parseBody(l *Limits) {
 // (RFC 3261 §8.2, §16.3 item 1). For a request the error is the answer to send;
 // a response with an error is dropped. Answerable tells whether one can be.
 func (m *Message) Check() *Error {
+	if !m.checked {
+		m.verdict, m.checked = m.check(), true
+	}
+	return m.verdict
+}
+
+func (m *Message) check() *Error {
 	if !m.Has(HeaderVia) {
 		return NewError(StatusBadRequest, "No Via")
 	}

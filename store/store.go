@@ -193,6 +193,13 @@ type Batcher interface {
 	ApplyAll(ctx context.Context, ops []Op) error
 }
 
+// Nearer is a Store that can bring what it has in memory into the processor's
+// cache. Near changes nothing and returns nothing; it pays for a row of keys that
+// are loaded right after.
+type Nearer interface {
+	Near(keys []Key)
+}
+
 // OpError says which op of a batch was refused.
 type OpError struct {
 	Index int // in the ops given to ApplyAll

@@ -40,7 +40,12 @@ type Options struct {
 
 	// Closed is told once of every connection that has ended.
 	Closed func(Flow)
-	Log    *zap.Logger
+
+	// Ahead sees the messages that came together before the handler sees the first
+	// of them. It may bring near what they will need, and must change nothing. They
+	// are gone when it returns. It may be nil.
+	Ahead func([]sip.Message)
+	Log   *zap.Logger
 }
 
 func (o *Options) setDefaults() {
@@ -290,12 +295,18 @@ func (t *Transport) StopAccepting() {
 
 // dispatch parses one message and hands it on.
 func (t *Transport) dispatch(m *sip.Message, b []byte, f Flow) {
+	if t.parse(m, b) {
+		t.handler(m, f)
+	}
+}
+
+func (t *Transport) parse(m *sip.Message, b []byte) bool {
 	if m.ParseLimited(b, &t.o.Limits) != nil {
 		t.Counters.NotSIP.Add(1)
-		return
+		return false
 	}
 	t.Counters.Received.Add(1)
-	t.handler(m, f)
+	return true
 }
 
 // Dial returns the flow of a connection to remote, an open one that we made

@@ -226,8 +226,7 @@ func (s *udpSocket) read() {
 	t := s.l.t
 	defer t.wg.Done()
 	defer s.end()
-	var m sip.Message
-	f := Flow{Proto: UDP, Local: s.l.local}
+	got := new(received)
 	for {
 		n, err := s.io.read(s.mayWait())
 		if t.closing.Load() {
@@ -237,10 +236,8 @@ func (s *udpSocket) read() {
 			continue // an ICMP error of an earlier datagram
 		}
 		corked := s.cork()
-		for i := range n {
-			var b []byte
-			b, f.Remote = s.io.datagram(i)
-			s.take(&m, b, f)
+		for i := 0; i < n; i += ahead {
+			s.take(got, i, min(i+ahead, n))
 		}
 		s.runPosted()
 		if corked {
@@ -259,21 +256,52 @@ func (s *udpSocket) end() {
 	s.io.close() // and corked it stays
 }
 
-// take tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8
+// ahead is how many messages of a batch are looked at together before the first of
+// them is served. More than the processor can wait for at once is of no use, and
+// they are to stay in its nearest cache.
+const ahead = 16
+
+// received are messages that came together.
+type received struct {
+	m    [ahead]sip.Message
+	from [ahead]netip.AddrPort
+}
+
+// take hands datagrams from to to of the last read on.
+func (s *udpSocket) take(got *received, from, to int) {
+	t := s.l.t
+	n := 0
+	for i := from; i < to; i++ {
+		b, remote := s.io.datagram(i)
+		if s.isSIP(b, remote) && t.parse(&got.m[n], b) {
+			got.from[n] = remote
+			n++
+		}
+	}
+	if n > 1 && t.o.Ahead != nil {
+		t.o.Ahead(got.m[:n])
+	}
+	for i := range n {
+		t.handler(&got.m[i], Flow{Proto: UDP, Local: s.l.local, Remote: got.from[i]})
+	}
+}
+
+// isSIP tells STUN, keep-alives and SIP apart by the first byte (RFC 5626 §8
 // with RFC 8489 §5: STUN begins with two zero bits).
-func (s *udpSocket) take(m *sip.Message, b []byte, f Flow) {
+func (s *udpSocket) isSIP(b []byte, remote netip.AddrPort) bool {
 	t := s.l.t
 	switch {
-	case !f.Remote.IsValid() || f.Remote.Port() == 0:
+	case !remote.IsValid() || remote.Port() == 0:
 		t.Counters.NotSIP.Add(1)
 	case len(b) < 16:
 		t.Counters.KeepAlive.Add(1) // CRLF and what else clients send to keep a NAT open
 	case b[0] < 4:
 		t.Counters.KeepAlive.Add(1)
-		if answer := stunAnswer(b, f.Remote); answer != nil {
-			_ = t.Send(f, answer)
+		if answer := stunAnswer(b, remote); answer != nil {
+			_ = t.Send(Flow{Proto: UDP, Local: s.l.local, Remote: remote}, answer)
 		}
 	default:
-		t.dispatch(m, b, f)
+		return true
 	}
+	return false
 }

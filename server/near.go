@@ -1,0 +1,33 @@
+package server
+
+import (
+	"rollcall/sip"
+	"rollcall/store"
+)
+
+// ahead brings near what the handlers of requests that came together look up: the
+// processor waits for many places in memory at once here, and for one after the
+// other there.
+func (s *Server) ahead(ms []sip.Message) {
+	if s.near == nil {
+		return
+	}
+	var space [48]store.Key
+	keys := space[:0]
+	for i := range ms {
+		m := &ms[i]
+		if !m.IsRequest() || m.Check() != nil {
+			continue
+		}
+		s.tx.Near(s.tx.KeyOf(m))
+		if from := m.FromAOR(); !from.IsZero() { // nearly always who authenticates
+			keys = append(keys, s.directory.Key(from))
+		}
+		if m.Method() == "REGISTER" && !m.ToAOR().IsZero() {
+			keys = append(keys, s.registrar.Key(m.ToAOR()))
+		}
+	}
+	if len(keys) > 0 {
+		s.near.Near(keys)
+	}
+}
