@@ -3,7 +3,6 @@ package xmltree
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // ErrorSpace is the namespace of the elements that name the faults of a patch
@@ -103,17 +102,6 @@ func (p *patcher) apply(op *Element) *PatchError {
 	return fault("invalid-patch-directive", "operation is not known: "+op.Name.Local)
 }
 
-// contents returns the nodes in the operation, which may be put into the document.
-func contents(op *Element) []Node {
-	nodes := slices.Clone(op.Nodes)
-	for i, n := range nodes {
-		if c, ok := n.(*Element); ok {
-			nodes[i] = c.Clone()
-		}
-	}
-	return nodes
-}
-
 // onlyText returns the text that the operation holds and nothing else.
 func onlyText(op *Element) (string, *PatchError) {
 	for _, n := range op.Nodes {
@@ -135,9 +123,9 @@ func (p *patcher) add(op *Element, s *selector, e *Element) *PatchError {
 	case !hasPos && s.last.kind != elementNode:
 		return fault("invalid-node-types", "nothing can be added to this node")
 	case !hasPos:
-		e.Append(contents(op)...)
+		e.Append(contents(op, e)...)
 	case pos == "prepend" && s.last.kind == elementNode:
-		e.InsertAt(0, contents(op)...)
+		e.InsertAt(0, contents(op, e)...)
 	case pos == "before", pos == "after":
 		return p.beside(op, s, e, pos == "after")
 	default:
@@ -167,7 +155,7 @@ func (p *patcher) beside(op *Element, s *selector, e *Element, after bool) (err 
 	if after {
 		i++
 	}
-	parent.InsertAt(i, contents(op)...)
+	parent.InsertAt(i, contents(op, parent)...)
 	parent.joinText()
 	return nil
 }
@@ -196,6 +184,9 @@ func (p *patcher) addType(op *Element, typ string, e *Element) *PatchError {
 			return fault("invalid-patch-directive", "attribute is there already")
 		}
 		e.SetAttr(st.name.Space, st.name.Local, value)
+		if a := &e.Attrs[len(e.Attrs)-1]; a.Prefix == "" && st.name.Space != "" {
+			a.Prefix, _ = op.LookupPrefix(st.name.Space) // as the patch has it
+		}
 	case namespaceNode:
 		if slices.ContainsFunc(e.Decls, func(d Decl) bool { return d.Prefix == st.name.Local }) {
 			return fault("invalid-namespace-prefix", "prefix is declared already")
@@ -267,7 +258,7 @@ func (p *patcher) replaceElement(op, e *Element) *PatchError {
 			if next != nil {
 				return fault("invalid-node-types", "content is more than one element")
 			}
-			next = n.Clone()
+			next = adopt(n, e.Parent)
 		case Text:
 			if !isSpace(string(n)) {
 				return fault("invalid-node-types", "content is not an element")
@@ -409,33 +400,4 @@ func whiteSpace(parent *Element, i int, ws string, given bool) (from, to int, er
 		return 0, 0, fault("invalid-whitespace-directive", "no white space stands there")
 	}
 	return from, to, nil
-}
-
-// joinText makes one text of those that touch each other, as they are one node
-// for a selector.
-func (e *Element) joinText() {
-	for i := 1; i < len(e.Nodes); i++ {
-		a, okA := e.Nodes[i-1].(Text)
-		b, okB := e.Nodes[i].(Text)
-		if !okA || !okB {
-			continue
-		}
-		joined := e.Nodes[: i-1 : i-1]
-		var run strings.Builder
-		run.WriteString(string(a))
-		for ; okB; b, okB = textAt(e.Nodes, i) {
-			run.WriteString(string(b))
-			i++
-		}
-		e.Nodes = append(append(joined, Text(run.String())), e.Nodes[i:]...)
-		i = len(joined) + 1
-	}
-}
-
-func textAt(nodes []Node, i int) (Text, bool) {
-	if i >= len(nodes) {
-		return "", false
-	}
-	t, ok := nodes[i].(Text)
-	return t, ok
 }

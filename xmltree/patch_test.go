@@ -45,7 +45,7 @@ func TestPatch(t *testing.T) {
 		{`<remove sel="doc/comment()[1]"/><remove sel="doc/processing-instruction()"/><remove sel="doc/foo[2]/@id"/>`, `<doc><note>one</note>
   <foo id="a"/><foo><child>v</child></foo></doc>`},
 		{`<remove sel="doc/note"/><remove sel="doc/text()[1]"/>`, `<doc><foo id="a"/><foo id="b"><child>v</child></foo><!-- c --><?pi x?></doc>`},
-		{`<replace sel="doc"><d:doc/></replace><add sel="d:doc" type="@p:x">1</add>`, `<d:doc ns1:x="1" xmlns:d="u:d" xmlns:ns1="u:p"/>`},
+		{`<replace sel="doc"><d:doc/></replace><add sel="d:doc" type="@p:x">1</add>`, `<d:doc p:x="1" xmlns:d="u:d" xmlns:p="u:p"/>`},
 	} {
 		root := parse(t, doc)
 		got, err := Patch(root, ops(t, c.op), Limits{})
@@ -74,6 +74,24 @@ func TestPatchNamespaces(t *testing.T) {
 	}
 	if _, err = Patch(got, slices.Collect(parse(t, `<x xmlns="u:d"><remove sel="a/namespace::q"/></x>`).Elements()), Limits{}); err != nil {
 		t.Error(err) // a name without prefix is in the default namespace of the patch
+	}
+}
+
+// TestPatchPrefixes has the examples of RFC 5261 §4.2.3.
+func TestPatchPrefixes(t *testing.T) {
+	for _, c := range []struct{ doc, op, want string }{
+		{`<r xmlns:b="foo:"/>`, `<add sel="r" xmlns:a="foo:"><a:bar/></add>`, `<r xmlns:b="foo:"><b:bar/></r>`},
+		{`<r xmlns:a="foo:" xmlns:b="foo:"/>`, `<add sel="r" xmlns:b="foo:"><b:bar/></add>`, `<r xmlns:a="foo:" xmlns:b="foo:"><b:bar/></r>`},
+		{`<y:r xmlns:x="foo:" xmlns:y="foo:"/>`, `<add sel="*" xmlns:x2="foo:"><x2:bar/></add>`, `<y:r xmlns:x="foo:" xmlns:y="foo:"><y:bar/></y:r>`},
+		{`<r xmlns:x="foo:" xmlns:y="foo:"/>`, `<add sel="r" xmlns:xx="foo:"><xx:bar xx:z="1"/></add>`, `<r xmlns:x="foo:" xmlns:y="foo:"><x:bar x:z="1"/></r>`},
+		{`<r xmlns:x="foo:" xmlns:y="foo:"/>`, `<add sel="r" xmlns:a="foo:"><a:bar/></add>`, `<r xmlns:x="foo:" xmlns:y="foo:"><x:bar/></r>`},
+		{`<r/>`, `<add sel="r" xmlns:a="foo:"><a:bar><a:c/></a:bar></add>`, `<r><a:bar xmlns:a="foo:"><a:c/></a:bar></r>`},
+		{`<r/>`, `<add sel="r"><a:bar xmlns:a="foo:"/></add>`, `<r><a:bar xmlns:a="foo:"/></r>`},
+	} {
+		got, err := Patch(parse(t, c.doc), ops(t, c.op), Limits{})
+		if err != nil || got.String() != c.want {
+			t.Errorf("%s in %s gives %s, want %s (%v)", c.op, c.doc, got, c.want, err)
+		}
 	}
 }
 
