@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,17 @@ const (
 	kindRegister   kind = iota
 	kindUnregister      // REGISTER with a lifetime of 0
 	kindMessage
+	kindSubscribe // the first SUBSCRIBE of a dialog, or a refresh
+	kindUnsubscribe
+	kindPublish // the first PUBLISH of a publication, or a change
+	kindUnpublish
 )
+
+// ofPresence tells the operations that end with NOTIFYs.
+func (k kind) ofPresence() bool { return k >= kindSubscribe }
+
+// ofWatcher tells the operations on a subscription.
+func (k kind) ofWatcher() bool { return k == kindSubscribe || k == kindUnsubscribe }
 
 // user is one account. Its fields belong to the engine's goroutine.
 type user struct {
@@ -32,8 +43,10 @@ type user struct {
 type exchange struct {
 	gen      uint32 // changes with each request, so a late answer finds nobody
 	user     int32  // -1: the slot is free
-	peer     int32  // receiver of a MESSAGE
-	number   uint32 // of the MESSAGE body
+	peer     int32  // receiver of a MESSAGE, or the subscription
+	number   uint32 // of the MESSAGE or PUBLISH body
+	waiting  int32  // watchers that have not got the published state yet
+	status   uint16 // of the answer, once NOTIFYs are all that is awaited
 	attempts uint8
 	kind     kind
 	signed   bool   // the request carries credentials
@@ -64,9 +77,11 @@ type engine struct {
 	heard    bool  // an answer has come
 	tally    *tally
 	inbox    *inbox
-	arena    []byte // answers to relayed requests until the next flush
+	presence *presence // of a presence load
+	arena    []byte    // answers to relayed requests until the next flush
+	document []byte    // the last PIDF document
 	alg      string
-	uas      bool // the server asks for credentials of a MESSAGE with 401
+	uas      bool // the server asks for credentials of other methods than REGISTER with 401
 	progress time.Time
 }
 
@@ -79,6 +94,7 @@ type phase struct {
 	count    int           // operations to begin; 0: no limit
 	duration time.Duration // after which none begins; 0: no limit
 	inOrder  bool          // every user once, in order; else at random
+	halt     *atomic.Bool  // if not nil, none begins once it is true
 }
 
 func newEngine(o *Options) (*engine, error) {
@@ -113,6 +129,8 @@ func newEngine(o *Options) (*engine, error) {
 		// The open loop needs room for what a slow server leaves open.
 		slots = min(maxWindow, o.Users)
 	}
+	// A storm is under way all at once.
+	slots = max(slots, o.Storm)
 	e.slots = make([]exchange, slots)
 	for i := range e.slots {
 		e.slots[i].user = -1
@@ -184,7 +202,7 @@ func (e *engine) run(ctx context.Context, p phase, t *tally, closed func()) erro
 // until the next is.
 func (e *engine) fill(c *course) int64 {
 	for range burst {
-		if !c.open || c.count > 0 && c.begun >= c.count || c.duration > 0 && e.now >= c.end {
+		if !c.open || c.count > 0 && c.begun >= c.count || c.duration > 0 && e.now >= c.end || c.halt != nil && c.halt.Load() {
 			c.open = false
 			return int64(maxWait)
 		}
@@ -241,8 +259,18 @@ func (e *engine) clock() { e.now = int64(time.Since(e.epoch)) }
 // begin starts the operation number n of a phase; false if no user is idle.
 func (e *engine) begin(p phase, n int, due int64) bool {
 	who := n
-	if !p.inOrder {
-		if who = e.idleUser(); who < 0 {
+	switch {
+	case p.kind.ofWatcher():
+		// In order; the users of one after the other differ.
+		if who = int(e.presence.subs[n].user); e.users[who].busy {
+			return false
+		}
+	case p.kind == kindPublish && !p.inOrder:
+		if who = e.idleUser(len(e.presence.presentities)); who < 0 {
+			return false
+		}
+	case !p.inOrder:
+		if who = e.idleUser(len(e.users)); who < 0 {
 			return false
 		}
 	}
@@ -251,12 +279,15 @@ func (e *engine) begin(p phase, n int, due int64) bool {
 	e.free = e.free[:last]
 	e.inflight++
 	x := &e.slots[slot]
-	x.user, x.kind, x.due, x.attempts = int32(who), p.kind, due, 0
+	x.user, x.kind, x.due, x.attempts, x.status = int32(who), p.kind, due, 0, 0
 	u := &e.users[who]
 	u.busy = true
 	if p.kind == kindMessage {
 		x.peer = int32(e.otherUser(who))
 		x.number = e.inbox.open()
+	}
+	if p.kind.ofPresence() {
+		e.presence.begin(slot, x, int32(n))
 	}
 	if e.o.Challenge {
 		u.register.nonce, u.relay.nonce = "", ""
@@ -265,15 +296,16 @@ func (e *engine) begin(p phase, n int, due int64) bool {
 	return true
 }
 
-// idleUser returns a user at random who waits for nothing, or -1.
-func (e *engine) idleUser() int {
-	if e.inflight >= len(e.users) {
+// idleUser returns one of the first n users at random who waits for nothing,
+// or -1.
+func (e *engine) idleUser(n int) int {
+	if e.inflight >= n {
 		return -1
 	}
-	i := int(e.rand.Uint32N(uint32(len(e.users))))
+	i := int(e.rand.Uint32N(uint32(n)))
 	for e.users[i].busy {
 		// After a busy one the next is as good a choice, and ends.
-		if i++; i == len(e.users) {
+		if i++; i == n {
 			i = 0
 		}
 	}
@@ -298,9 +330,14 @@ func (e *engine) request(slot int32, x *exchange) {
 	u := &e.users[x.user]
 	u.cseq++
 	x.signed = false
-	if x.kind == kindMessage {
+	switch {
+	case x.kind == kindMessage:
 		x.buf = e.message(x.buf[:0], slot, x, u)
-	} else {
+	case x.kind.ofWatcher():
+		x.buf = e.subscription(x.buf[:0], slot, x, u)
+	case x.kind.ofPresence():
+		x.buf = e.publication(x.buf[:0], slot, x, u)
+	default:
 		x.buf = e.registration(x.buf[:0], slot, x, u)
 	}
 	x.sent = e.now
@@ -316,6 +353,9 @@ func (e *engine) finish(slot int32, status int) {
 	e.tally.ended(status, time.Duration(e.now-x.due))
 	if x.kind == kindMessage {
 		e.inbox.answered(x.number, status)
+	}
+	if x.kind.ofPresence() {
+		e.presence.end(x)
 	}
 	x.user = -1
 	x.gen++
@@ -352,6 +392,10 @@ func (e *engine) receive(i int, msg []byte) {
 		e.request(slot, x)
 		return
 	}
+	if x.kind.ofPresence() {
+		e.accepted(slot, x, status, msg)
+		return
+	}
 	e.finish(slot, status)
 }
 
@@ -366,7 +410,7 @@ func (e *engine) match(msg []byte) int32 {
 		return -1
 	}
 	gen, ok := readHex32(msg[at+8:])
-	if !ok || e.slots[slot].gen != gen || e.slots[slot].user < 0 {
+	if x := &e.slots[slot]; !ok || x.gen != gen || x.user < 0 || x.status != 0 {
 		return -1
 	}
 	return int32(slot)
@@ -380,7 +424,7 @@ func (e *engine) challenged(x *exchange, status int, msg []byte) bool {
 	if status == 407 {
 		c = &u.relay
 	}
-	if x.kind == kindMessage {
+	if x.kind != kindRegister && x.kind != kindUnregister {
 		e.uas = status == 401
 	}
 	ch, ok := chooseChallenge(msg, e.o.Algorithm)
@@ -409,6 +453,13 @@ func (e *engine) timers() {
 	for i := range e.slots {
 		x := &e.slots[i]
 		if x.user < 0 {
+			continue
+		}
+		if x.status != 0 {
+			if e.now-x.sent >= notifyPatience*int64(e.o.T1) {
+				e.tally.timeouts++
+				e.finish(int32(i), 0)
+			}
 			continue
 		}
 		if e.now-x.sent >= limit {

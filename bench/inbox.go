@@ -76,10 +76,11 @@ func (e *engine) arrive(socket int, msg []byte) {
 	}
 	at := len(e.arena)
 	b := append(e.arena, "SIP/2.0 200 OK\r\n"...)
-	var branch []byte
+	var branch, cseq []byte
+	terminated := false
 	bodyAt := eachHeader(msg, func(name, value []byte) bool {
 		switch len(name) {
-		case 1, 2, 3, 4, 5, 7:
+		case 1, 2, 3, 4, 5, 7, len("subscription-state"):
 		default:
 			return true
 		}
@@ -104,13 +105,20 @@ func (e *engine) arrive(socket int, msg []byte) {
 		case equalFold(name, "call-id") || equalFold(name, "i"):
 			b = appendField(b, "Call-ID: ", value)
 		case equalFold(name, "cseq"):
+			cseq = value
 			b = appendField(b, "CSeq: ", value)
+		case equalFold(name, "subscription-state"):
+			terminated = bytes.HasPrefix(value, []byte("terminated"))
 		}
 		return true
 	})
 	b = append(b, "Content-Length: 0\r\n\r\n"...)
 	e.arena = b
 	e.w.send(socket, b[at:])
+	if e.presence != nil {
+		e.notified(msg, cseq, terminated, msg[bodyAt:])
+		return
+	}
 	if !bytes.HasPrefix(msg, []byte("MESSAGE ")) {
 		return
 	}

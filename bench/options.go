@@ -62,6 +62,20 @@ type Options struct {
 	// socket would reach one of their workers only.
 	Sockets int
 
+	// Presentities is the number of users that publish in a presence load, the
+	// first ones; default Users. Watchers is how many of the other users watch
+	// each of them, default 5.
+	Presentities int
+	Watchers     int
+	// Hold, if above 0, has a presence load make so many subscriptions and end.
+	// They are shared out evenly, so Presentities and Watchers are not asked.
+	Hold int
+	// Storm, if above 0, has a presence load end with so many subscriptions
+	// refreshed at once, while StormRate (default 1000) registrations a second
+	// are refreshed beside. A user refreshes one subscription after the other.
+	Storm     int
+	StormRate float64
+
 	// BodySize is the size of a MESSAGE body in bytes, default 64, at least
 	// 24: it begins with the number by which deliveries are counted.
 	BodySize int
@@ -188,6 +202,42 @@ func (o *Options) check() error {
 	o.Connections = min(o.Connections, o.Users)
 	return nil
 }
+
+// checkPresence does for the options of a presence load what check does for
+// all.
+func (o *Options) checkPresence() error {
+	if o.Presentities < 0 || o.Watchers < 0 || o.Hold < 0 || o.Storm < 0 || o.StormRate < 0 {
+		return errors.New("bench: a negative number of presentities, watchers or subscriptions, or a negative rate")
+	}
+	if o.Users < 2 {
+		return errors.New("bench: a presence load needs two users")
+	}
+	setDefault(&o.Watchers, min(defaultWatchers, o.Users-1))
+	setDefault(&o.Presentities, o.Users)
+	setDefault(&o.StormRate, defaultStormRate)
+	if o.Hold > 0 {
+		o.Presentities = min(o.Users, o.Hold)
+		o.Watchers = (o.Hold + o.Presentities - 1) / o.Presentities
+	}
+	if o.Presentities > o.Users {
+		return fmt.Errorf("bench: %d presentities of %d users", o.Presentities, o.Users)
+	}
+	if o.Watchers >= o.Users {
+		return fmt.Errorf("bench: %d watchers of one user need %d users, not %d", o.Watchers, o.Watchers+1, o.Users)
+	}
+	if n := o.Presentities * o.Watchers; n > maxUsers {
+		return fmt.Errorf("bench: %d subscriptions, want at most %d", n, maxUsers)
+	} else if o.Storm > min(n, maxStorm) {
+		return fmt.Errorf("bench: a storm of %d of %d subscriptions, want at most %d", o.Storm, n, min(n, maxStorm))
+	}
+	return nil
+}
+
+const (
+	defaultWatchers  = 5
+	defaultStormRate = 1000
+	maxStorm         = 1 << 20
+)
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,6 +51,35 @@ func Memory(pids []int) (uint64, error) {
 		return err
 	})
 	return sum, err
+}
+
+// SettledMemory returns what [Memory] does once it has not fallen for three
+// seconds: a garbage collector gives back late. It waits 30 s at most.
+func SettledMemory(ctx context.Context, pids []int) (uint64, error) {
+	const still = 3
+	lowest, rest := ^uint64(0), 0
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for range 30 {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-tick.C:
+		}
+		now, err := Memory(pids)
+		if err != nil {
+			return 0, err
+		}
+		// A page more or less is not a change.
+		if now+now/200 < lowest {
+			lowest, rest = now, 0
+			continue
+		}
+		if rest++; rest >= still {
+			return now, nil
+		}
+	}
+	return Memory(pids)
 }
 
 // sumFields adds up fields of a /proc file that are given in kB.

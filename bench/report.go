@@ -12,7 +12,7 @@ import (
 // Report is what a run measured. Durations are in milliseconds or, where the
 // name says so, microseconds; rates are for each second.
 type Report struct {
-	Operation   string    `json:"operation"` // "register" or "message"
+	Operation   string    `json:"operation"` // "register", "message" or "presence"
 	Server      string    `json:"server"`
 	Transport   string    `json:"transport"`
 	Domain      string    `json:"domain"`
@@ -23,11 +23,18 @@ type Report struct {
 	Challenged  bool      `json:"challenged"`            // no nonce was used twice
 	Sockets     int       `json:"sockets"`               // or connections
 	Started     time.Time `json:"started"`
-	Setup       *Phase    `json:"setup"`
+	Setup       *Phase    `json:"setup"`                // registrations, or subscriptions
 	Load        *Phase    `json:"load,omitempty"`       // nil with SetupOnly
 	Deliveries  *Delivery `json:"deliveries,omitempty"` // of a message load
 	MemoryStart uint64    `json:"memory_start_bytes,omitempty"`
 	MemoryEnd   uint64    `json:"memory_end_bytes,omitempty"`
+
+	// Of a presence load.
+	Presentities  int            `json:"presentities,omitempty"`
+	Watchers      int            `json:"watchers,omitempty"` // of each presentity
+	Notifications *Notifications `json:"notifications,omitempty"`
+	Storm         *Storm         `json:"storm,omitempty"`                     // with Options.Storm
+	MemoryEach    float64        `json:"memory_subscription_bytes,omitempty"` // with Options.Hold
 }
 
 // Phase is what one part of a run measured: the registration of every user,
@@ -78,6 +85,25 @@ type Delivery struct {
 	Retransmissions uint64 `json:"retransmissions"` // arrived again, by the same branch
 	Lost            uint64 `json:"lost"`            // answered with 200, never arrived
 	Strays          uint64 `json:"strays"`          // not of this run
+}
+
+// Notifications is what the watchers of a presence load saw, from the first
+// SUBSCRIBE to the end of the load.
+type Notifications struct {
+	Subscriptions   int    `json:"subscriptions"`   // in force at the end
+	Received        uint64 `json:"received"`        // NOTIFYs, each once
+	Retransmissions uint64 `json:"retransmissions"` // that came again
+	Disordered      uint64 `json:"disordered"`      // that came after a newer one
+	Ended           uint64 `json:"ended"`           // subscriptions that the server ended
+	Lost            uint64 `json:"lost"`            // watchers without the last accepted state of their presentity
+	Strays          uint64 `json:"strays"`          // requests to no subscription of this run
+}
+
+// Storm is what happened while subscriptions were refreshed all at once:
+// Subscribe.Elapsed is the time until all were answered and notified.
+type Storm struct {
+	Subscribe *Phase `json:"subscribe"`
+	Register  *Phase `json:"register"` // the registrations refreshed beside, in the open loop
 }
 
 // tally counts while a phase runs. It has one owner.
@@ -141,13 +167,20 @@ func (r *Report) Text(w io.Writer) error {
 		loop += ", challenged each time"
 	}
 	line(r.Operation, "%s over %s, %d users, %d sockets, %s", r.Server, r.Transport, r.Users, r.Sockets, loop)
+	if r.Watchers > 0 {
+		line("watched", "%d users, each by %d", r.Presentities, r.Watchers)
+	}
 	if r.Algorithm != "" {
 		line("digest", "%s", r.Algorithm)
 	}
 	if s := r.Setup; s != nil {
-		line("registered", "%d of %d in %.2f s (%.0f/s)%s", s.OK, s.Operations, s.Elapsed, s.Rate, s.faults())
+		done := "registered"
+		if r.Watchers > 0 {
+			done = "subscribed"
+		}
+		line(done, "%d of %d in %.2f s (%.0f/s)%s", s.OK, s.Operations, s.Elapsed, s.Rate, s.faults())
 		if r.Load == nil && s.ServerCPU > 0 {
-			line("server CPU", "%.2f µs for each registration", s.ServerCPU)
+			line("server CPU", "%.2f µs for each that "+done, s.ServerCPU)
 		}
 	}
 	if p := r.Load; p != nil {
@@ -164,6 +197,19 @@ func (r *Report) Text(w io.Writer) error {
 	}
 	if d := r.Deliveries; d != nil {
 		line("deliveries", "%d of %d sent, %d lost, %d duplicates, %d retransmissions", d.Delivered, d.Sent, d.Lost, d.Duplicates, d.Retransmissions)
+	}
+	if st := r.Storm; st != nil {
+		p := st.Subscribe
+		line("storm", "%d subscriptions refreshed in %.2f s, %d retransmissions%s", p.Operations, p.Elapsed, p.Retransmissions, p.faults())
+		p = st.Register
+		line("registrations beside", "%d, p50 %.2f ms  p99 %.2f ms  max %.2f ms%s", p.Operations, p.Latency.P50, p.Latency.P99, p.Latency.Max, p.faults())
+	}
+	if n := r.Notifications; n != nil {
+		line("notifications", "%d to %d subscriptions, %d retransmissions, %d out of order", n.Received, n.Subscriptions, n.Retransmissions, n.Disordered)
+		line("last states lost", "%d; %d subscriptions ended by the server", n.Lost, n.Ended)
+	}
+	if r.MemoryEach > 0 {
+		line("for each subscription", "%.0f bytes of server memory", r.MemoryEach)
 	}
 	if r.MemoryEnd > 0 {
 		line("server memory", "%.1f MB before, %.1f MB after", float64(r.MemoryStart)/1e6, float64(r.MemoryEnd)/1e6)

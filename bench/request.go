@@ -15,7 +15,8 @@ type pieces struct {
 	afterBranch  []byte   // end of Via to the start of From
 	from         []byte   // what follows the user in From
 	afterFrom    []byte   // what follows the tag in From, to the start of To
-	to           []byte   // what follows the user in To, to the start of Call-ID
+	to           []byte   // what follows the user in To, to the tag
+	callID       []byte   // what follows To
 	expires      []byte
 	body         []byte // MESSAGE headers from Content-Type, and the body without its number
 	filler       []byte
@@ -39,7 +40,8 @@ func (p *pieces) prepare(e *engine, sockets int) {
 	p.afterBranch = []byte("\r\nMax-Forwards: 70\r\nFrom: <sip:")
 	p.from = []byte("@" + o.Domain + ">;tag=" + e.tag)
 	p.afterFrom = []byte("\r\nTo: <sip:")
-	p.to = []byte("@" + o.Domain + ">\r\nCall-ID: ")
+	p.to = []byte("@" + o.Domain + ">")
+	p.callID = []byte("\r\nCall-ID: ")
 	p.expires = appendInt(nil, uint32(o.Expires/time.Second))
 	p.body = []byte("\r\nContent-Type: text/plain\r\nContent-Length: ")
 	p.body = appendInt(p.body, uint32(o.BodySize))
@@ -50,8 +52,9 @@ func (p *pieces) prepare(e *engine, sockets int) {
 	}
 }
 
-// head appends everything up to the value of CSeq's method.
-func (e *engine) head(b []byte, slot int32, x *exchange, u *user, to string) []byte {
+// head appends everything from the request line's version to the start of the
+// Call-ID. The tag of To is empty outside a dialog.
+func (e *engine) head(b []byte, slot int32, x *exchange, u *user, to, toTag string) []byte {
 	p := &e.pieces
 	b = append(b, p.via[u.socket]...)
 	b = appendHex32(b, uint32(slot))
@@ -62,7 +65,11 @@ func (e *engine) head(b []byte, slot int32, x *exchange, u *user, to string) []b
 	b = append(b, p.afterFrom...)
 	b = append(b, to...)
 	b = append(b, p.to...)
-	return b
+	if toTag != "" {
+		b = append(b, ";tag="...)
+		b = append(b, toTag...)
+	}
+	return append(b, p.callID...)
 }
 
 // registration writes a REGISTER. A user keeps one Call-ID, and CSeq rises
@@ -70,7 +77,7 @@ func (e *engine) head(b []byte, slot int32, x *exchange, u *user, to string) []b
 func (e *engine) registration(b []byte, slot int32, x *exchange, u *user) []byte {
 	p := &e.pieces
 	b = append(b, p.registerLine...)
-	b = e.head(b, slot, x, u, u.name)
+	b = e.head(b, slot, x, u, u.name, "")
 	b = append(b, e.tag...)
 	b = append(b, '-')
 	b = append(b, u.name...)
@@ -105,24 +112,31 @@ func (e *engine) message(b []byte, slot int32, x *exchange, u *user) []byte {
 	b = append(b, '@')
 	b = append(b, e.o.Domain...)
 	uriEnd := len(b)
-	b = e.head(b, slot, x, u, peer)
+	b = e.head(b, slot, x, u, peer, "")
 	b = append(b, e.tag...)
 	b = appendHex32(b, x.number)
 	b = append(b, "\r\nCSeq: "...)
 	b = appendInt(b, u.cseq)
 	b = append(b, " MESSAGE"...)
-	if e.uas && u.register.nonce != "" {
-		b = append(b, "\r\nAuthorization: "...)
-		x.signed = true
-		b = e.digest.appendCredentials(b, &u.register, u.name, "MESSAGE", b[uri:uriEnd])
-	} else if u.relay.nonce != "" {
-		b = append(b, "\r\nProxy-Authorization: "...)
-		x.signed = true
-		b = e.digest.appendCredentials(b, &u.relay, u.name, "MESSAGE", b[uri:uriEnd])
-	}
+	b = e.sign(b, x, u, "MESSAGE", b[uri:uriEnd])
 	b = append(b, p.body...)
 	b = appendHex32(b, x.number)
 	return append(b, p.filler...)
+}
+
+// sign appends the credentials of a request other than REGISTER, as the server
+// asked for them last: of a user agent (RFC 3261 §22.2) or of a proxy (§22.3).
+func (e *engine) sign(b []byte, x *exchange, u *user, method string, uri []byte) []byte {
+	c, field := &u.relay, "\r\nProxy-Authorization: "
+	if e.uas {
+		c, field = &u.register, "\r\nAuthorization: "
+	}
+	if c.nonce == "" {
+		return b
+	}
+	x.signed = true
+	b = append(b, field...)
+	return e.digest.appendCredentials(b, c, u.name, method, uri)
 }
 
 // indexBranch returns where the number stands in an answer's first Via, or -1.

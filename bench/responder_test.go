@@ -37,6 +37,9 @@ type responder struct {
 	repeat     int           // every n-th relay is sent again
 	status     int           // of a good REGISTER; 0: 200
 	askAsUAS   bool          // MESSAGE is challenged with 401
+	forget     int           // every n-th NOTIFY of a state is not sent
+	repeatN    int           // every n-th NOTIFY is sent again
+	forgetETag int           // every n-th PUBLISH with an entity tag gets 412
 
 	mu       sync.Mutex
 	nonce    int
@@ -48,6 +51,7 @@ type responder struct {
 	requests int
 	messages int
 	faults   []string
+	presence presenceState
 }
 
 func newResponder(t *testing.T, set func(*responder)) *responder {
@@ -232,6 +236,8 @@ func (r *responder) take(msg []byte, from string, send func([]byte)) {
 			r.relay(uri, h, body)
 		}
 		answer(200)
+	case "SUBSCRIBE", "PUBLISH":
+		r.servePresence(method, uri, h, string(body), r.seen[via] == 1, answer)
 	default:
 		answer(405)
 	}

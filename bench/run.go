@@ -31,14 +31,7 @@ func load(ctx context.Context, o Options, operation string, k kind) (*Report, er
 	}
 	defer e.w.close()
 
-	r := &Report{
-		Operation: operation, Server: o.Server, Transport: o.Transport, Domain: o.Domain,
-		Users: o.Users, Window: min(o.Window, o.Users), WantedRate: o.Rate, Challenged: o.Challenge,
-		Sockets: o.Sockets, Started: time.Now().UTC(),
-	}
-	if !e.udp {
-		r.Sockets = o.Connections
-	}
+	r := e.newReport(operation)
 	if r.MemoryStart, err = Memory(o.ServerPID); err != nil {
 		return nil, err
 	}
@@ -81,6 +74,20 @@ func load(ctx context.Context, o Options, operation string, k kind) (*Report, er
 		}
 	}
 	return r, nil
+}
+
+// newReport returns a report that says what the load is.
+func (e *engine) newReport(operation string) *Report {
+	o := e.o
+	r := &Report{
+		Operation: operation, Server: o.Server, Transport: o.Transport, Domain: o.Domain,
+		Users: o.Users, Window: min(o.Window, o.Users), WantedRate: o.Rate, Challenged: o.Challenge,
+		Sockets: o.Sockets, Started: time.Now().UTC(),
+	}
+	if !e.udp {
+		r.Sockets = o.Connections
+	}
+	return r
 }
 
 // measure runs a phase and reports it. Rate and CPU time are those of the

@@ -203,7 +203,7 @@ func (p *plan) memory(ctx context.Context, r *results) error {
 
 // hold registers the users and waits until the server's memory is at rest.
 func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
-	before, err := settled(ctx, s)
+	before, err := bench.SettledMemory(ctx, s.pids)
 	if err != nil {
 		return memory{}, err
 	}
@@ -214,38 +214,13 @@ func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	after, err := settled(ctx, s)
+	after, err := bench.SettledMemory(ctx, s.pids)
 	if err != nil {
 		return memory{}, err
 	}
 	m := memory{Server: s.name, Users: int(report.Setup.OK), Before: before, After: after, Setup: report.Setup}
 	fmt.Fprintf(p.log, "memory     %s: %d users, %.1f MB before, %.1f MB after\n", s.name, m.Users, float64(before)/1e6, float64(after)/1e6)
 	return m, nil
-}
-
-// settled returns the memory of a server once it has not fallen for three
-// seconds: a garbage collector gives back late. It waits 30 s at most.
-func settled(ctx context.Context, s *server) (uint64, error) {
-	const still = 3
-	lowest, rest := ^uint64(0), 0
-	for range 30 {
-		if err := sleep(ctx, time.Second); err != nil {
-			return 0, err
-		}
-		now, err := bench.Memory(s.pids)
-		if err != nil {
-			return 0, err
-		}
-		// A page more or less is not a change.
-		if now+now/200 < lowest {
-			lowest, rest = now, 0
-			continue
-		}
-		if rest++; rest >= still {
-			return now, nil
-		}
-	}
-	return bench.Memory(s.pids)
 }
 
 // redis measures rollcall with its state in Redis, the CPU of Redis included.

@@ -23,6 +23,7 @@ func (a *app) bench() *cobra.Command {
 	c.AddCommand(
 		a.benchLoad("register", "Register every user, then refresh registrations", bench.Register),
 		a.benchLoad("message", "Register every user, then send messages between them", bench.Message),
+		a.benchLoad("presence", "Have users watch each other, then publish presence", bench.Presence),
 		a.benchUsers(),
 	)
 	return c
@@ -100,13 +101,32 @@ func (a *app) benchLoad(name, short string, load func(context.Context, bench.Opt
 	f.BoolVar(&o.Keep, "keep", false, "leave the registrations in place")
 	f.IntSliceVar(&o.ServerPID, "server-pid", nil, "process of the server on this machine, for its CPU time and memory")
 	f.Uint64Var(&o.Seed, "seed", 0, "make the choice of users repeatable")
-	if name == "message" {
+	switch name {
+	case "message":
 		f.IntVar(&o.BodySize, "body-size", o.BodySize, "bytes of a message")
+	case "presence":
+		c.Long = presenceLong
+		f.IntVar(&o.Presentities, "presentities", 0, "users that are watched and publish (default: all)")
+		f.IntVar(&o.Watchers, "watchers", 5, "watchers of each presentity")
+		f.IntVar(&o.Hold, "hold", 0, "make so many subscriptions, and print the server's memory for each (with --server-pid)")
+		f.IntVar(&o.Storm, "storm", 0, "in place of publishing, refresh so many subscriptions at once")
+		f.Float64Var(&o.StormRate, "storm-rate", 1000, "registrations to refresh each second beside --storm")
+		for flag, usage := range map[string]string{
+			"setup-only": "subscribe and end", "keep": "leave subscriptions and publications in place",
+			"expires": "lifetime of subscriptions and publications to ask for",
+		} {
+			f.Lookup(flag).Usage = usage
+		}
 	}
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	f.BoolVar(&verbose, "progress", false, "print a line each second (default on a terminal)")
 	return c
 }
+
+const presenceLong = "Every presentity is watched by --watchers other users. An operation is a PUBLISH, its answer, and a NOTIFY\n" +
+	"with the published state, or a newer one, at each watcher; its latency ends with the last of them. Users are not\n" +
+	"registered. At the end every watcher must have the last state of its presentity; those that do not are counted\n" +
+	"as lost."
 
 func (a *app) benchUsers() *cobra.Command {
 	o := bench.DefaultOptions("")
