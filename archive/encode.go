@@ -144,14 +144,16 @@ func (r *Record) check() (int, error) {
 	if r.Type == TypeOutcome && r.Cites.IsZero() {
 		return 0, fmt.Errorf("%w: an outcome that cites nothing", ErrInvalid)
 	}
-	n := 0
-	for tag := uint64(tagNode); tag < tagRequestKey; tag++ {
-		if p := r.text(tag); p != nil {
-			if len(*p) > MaxField {
-				return 0, fmt.Errorf("%w: field %d has %d bytes", ErrTooLarge, tag, len(*p))
-			}
-			n += len(*p) + 4
-		}
+	n, longest := 0, 0
+	for _, s := range [...]string{
+		r.Node, r.Channel, r.From, r.To, r.FromName, r.Subject, r.CallID, r.Branch, r.Method, r.RequestURI, r.Source, r.Flow,
+		r.Device, r.UserAgent, r.ContentType, r.MessageID, r.Date, r.Decision, r.Rule, r.Reason, r.Target,
+	} {
+		n += len(s) + 4
+		longest = max(longest, len(s))
+	}
+	if longest > MaxField {
+		return 0, r.tooLong()
 	}
 	n += 80 // numbers, times, IDs
 	if n > MaxEnvelope {
@@ -161,6 +163,16 @@ func (r *Record) check() (int, error) {
 		return 0, fmt.Errorf("%w: content has %d bytes", ErrTooLarge, len(r.Raw))
 	}
 	return frameHead + recordHead + n + len(r.Raw), nil
+}
+
+// tooLong names a field that is longer than the format allows.
+func (r *Record) tooLong() error {
+	for tag := uint64(tagNode); tag < tagRequestKey; tag++ {
+		if p := r.text(tag); p != nil && len(*p) > MaxField {
+			return fmt.Errorf("%w: field %d has %d bytes", ErrTooLarge, tag, len(*p))
+		}
+	}
+	return ErrTooLarge
 }
 
 // AppendBinary appends the canonical form of the record to b: the payload of

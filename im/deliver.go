@@ -127,7 +127,7 @@ func (r *Relay) deliver(tx *transaction.Server, o *outgoing, devices []device) {
 		r.o.Go(f.keep)
 		return
 	}
-	r.patience.add(f, time.Now())
+	r.patience.add(f, o.received)
 	for i := range devices {
 		r.try(o, &devices[i], f.result)
 	}
@@ -468,13 +468,16 @@ func (r *Relay) forwarded(o *outgoing, h *hop, branch string) []byte {
 	via = sentBy.AppendTo(via)
 	via = append(via, ";rport;branch="...)
 	via = append(via, branch...)
+	signed := o.req.Count(sip.HeaderProxyAuthorization) == 1 // the sender's, who was authenticated by them
 	f := sip.Forward{
 		URI: h.uri, Via: string(via), Source: o.source, Routes: h.routes, DropRoutes: o.dropRoutes,
 		Drop: func(id sip.HeaderID, value string) bool {
 			switch id {
 			case sip.HeaderContact, sip.HeaderRecordRoute, sip.HeaderPreferredIdentity, sip.HeaderAssertedIdentity, sip.HeaderRemotePartyID:
 				return true
-			case sip.HeaderProxyAuthorization, sip.HeaderAuthorization:
+			case sip.HeaderProxyAuthorization:
+				return signed || ofRealm(value, o.realm)
+			case sip.HeaderAuthorization:
 				return ofRealm(value, o.realm)
 			}
 			return false

@@ -153,7 +153,8 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 		// sender would be made to write headers that the contact's owner chose.
 		return sip.NewError(sip.StatusForbidden, "Contact with URI headers is not taken")
 	}
-	if many(u.Host) {
+	a, isAddr := address(u)
+	if isAddr && (a.IsMulticast() || a == broadcast) { // one request in, a network full of answers
 		return sip.NewError(sip.StatusForbidden, "Contact is the address of many hosts")
 	}
 	// A contact that is an address of record of ours, or this very socket, makes
@@ -161,13 +162,12 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 	loop := false
 	if o.serves(u.Host) {
 		loop = u.Port == 0 || u.Port == flow.Local.Port()
-	} else if first := u.Host; first != "" && (first[0] <= '9' || strings.IndexByte(first, ':') >= 0) && flow.Local.IsValid() {
-		a, ok := u.Addr()
+	} else if isAddr && flow.Local.IsValid() {
 		at := netip.AddrPortFrom(a, u.Port)
 		if u.Port == 0 {
 			at = netip.AddrPortFrom(a, 5060)
 		}
-		loop = ok && (at == flow.Local || o.Here != nil && o.Here(at))
+		loop = at == flow.Local || o.Here != nil && o.Here(at)
 	}
 	if loop {
 		return sip.NewError(sip.StatusForbidden, "Contact leads back to this server")
@@ -175,16 +175,12 @@ func (c *contact) refuse(o *Options, flow transport.Flow) *sip.Error {
 	return nil
 }
 
-// many reports an address that reaches more than one host: one request in,
-// a network full of answers.
-func many(host string) bool {
-	if host == "" || host[0] > '9' && strings.IndexByte(host, ':') < 0 { // a name
-		return false
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// address returns the host when it is no name.
+func address(u *sip.URI) (netip.Addr, bool) {
+	if h := u.Host; h == "" || h[0] > '9' && strings.IndexByte(h, ':') < 0 {
+		return netip.Addr{}, false
 	}
-	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if err != nil {
-		return false
-	}
-	a = a.Unmap()
-	return a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	return u.Addr()
 }

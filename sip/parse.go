@@ -237,6 +237,7 @@ func (m *Message) check() *Error {
 	}
 	var err error
 	if m.parsedVia, err = ParseVia(m.topVia()); err != nil {
+		m.parsedVia.head = "" // what was read of it is not to be written
 		return NewError(StatusBadRequest, "Malformed Via")
 	}
 	number, method, ok := cutCSeq(m.Get(HeaderCSeq))

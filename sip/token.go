@@ -110,6 +110,9 @@ func ParseUint(s string) (n uint32, ok bool) {
 // strings and angle brackets do not count. ok is false when a quote or bracket
 // never closes.
 func cutItem(s string) (item, rest string, more, ok bool) {
+	if strings.IndexByte(s, ',') < 0 && strings.IndexByte(s, '"') < 0 { // nearly always
+		return trim(s), "", false, strings.LastIndexByte(s, '<') <= strings.LastIndexByte(s, '>')
+	}
 	angle := false
 	for i := 0; i < len(s); i++ {
 		switch s[i] {

@@ -96,7 +96,7 @@ func (m *Message) appendTo(dst []byte, f *field, tag string) []byte {
 	if tag == "" {
 		return m.appendLine(dst, f)
 	}
-	if to, err := ParseAddress(m.str(f.value)); err != nil || to.Params.Has("tag") {
+	if to, err := m.To(); err != nil || to.Params.Has("tag") {
 		return m.appendLine(dst, f)
 	}
 	dst = append(dst, m.raw[f.line.from:f.value.to]...)
@@ -111,8 +111,13 @@ func (m *Message) appendTo(dst []byte, f *field, tag string) []byte {
 func (m *Message) appendTopVia(dst []byte, f *field, src netip.AddrPort) []byte {
 	value := m.str(f.value)
 	item, rest, more, ok := cutItem(value)
-	via, err := ParseVia(item)
-	if !ok || err != nil || !src.IsValid() {
+	via := m.parsedVia
+	if via.head == "" { // not checked
+		var err error
+		via, err = ParseVia(item)
+		ok = ok && err == nil
+	}
+	if !ok || !src.IsValid() {
 		return m.appendLine(dst, f)
 	}
 	dst = append(dst, m.str(f.name)...)

@@ -260,3 +260,23 @@ func TestError(t *testing.T) {
 	same(t, "an unknown code", sip.StatusText(499), "Request Failure")
 	same(t, "a reason of its own", sip.NewError(403, "Not you").Text(), "Not you")
 }
+
+// TestReplyToMalformedVia: a Via that does not parse is copied as it came, whether
+// the request was checked or not.
+func TestReplyToMalformedVia(t *testing.T) {
+	const line = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa;;=x"
+	raw := "OPTIONS sip:example.com SIP/2.0\r\n" + line + "\r\nFrom: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\nCall-ID: a\r\nCSeq: 1 OPTIONS\r\n\r\n"
+	for _, check := range []bool{false, true} {
+		m := new(sip.Message)
+		if err := m.Parse([]byte(raw)); err != nil {
+			t.Fatal(err)
+		}
+		if check && m.Check() == nil {
+			t.Fatal("a malformed Via passed")
+		}
+		got := string(m.AppendReply(nil, netip.MustParseAddrPort("192.0.2.1:5060"), &sip.Reply{Status: 400}))
+		if !strings.Contains(got, line+"\r\n") {
+			t.Errorf("checked %v: answered\n%s", check, got)
+		}
+	}
+}
