@@ -55,6 +55,11 @@ func TestTable(t *testing.T) {
 		Comparisons: []comparison{{Operation: "register", Transport: "udp", Runs: map[string][]run{kamailioName: kamailio, rollcallName: runsOf(7, 7)}}},
 		Memory:      []memory{{Server: rollcallName, Users: 1000, Before: 1e6, After: 2e6}},
 		Start:       &startTime{Accounts: 100, Import: 1.5, Ready: 0.25},
+		Held: []held{{Server: rollcallName, run: run{Report: &bench.Report{
+			MemoryStart: 1e6, MemoryEnd: 3e6, MemoryEach: 1000, Notifications: &bench.Notifications{Subscriptions: 2000}}}}},
+		Storms: []stormRow{{Server: kamailioName, run: run{Report: &bench.Report{Storm: &bench.Storm{
+			Subscribe: &bench.Phase{OK: 20000, Elapsed: 1.25, Retransmissions: 7, Errors: 1, Timeouts: 2},
+			Register:  &bench.Phase{OK: 900, Latency: bench.Latency{P50: 1, P99: 20, Max: 30}}}}}}},
 	}
 	var out strings.Builder
 	if err := r.print(&out); err != nil {
@@ -64,6 +69,8 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"register udp 10.0 7.0 0.70 1500 1500 2.00 2.00 3 failed, 1 runs beside other load",
 		"rollcall 1000 1.0 2.0 1000 2000",
+		"rollcall 2000 1.0 3.0 1000",
+		"kamailio 20000 1.25 7 3 900 1.00 20.00 30.00",
 		"start 100 accounts imported in 1.50 s ready in 0.25 s",
 	} {
 		if !strings.Contains(text, want) {
@@ -73,15 +80,17 @@ func TestTable(t *testing.T) {
 }
 
 func TestPlanIsChecked(t *testing.T) {
-	good := plan{parts: allParts, servers: []string{kamailioName}, transports: []string{"udp"}, rounds: 1, users: 2, many: 2, accounts: 2, window: 1, duration: time.Second}
+	good := plan{parts: allParts, servers: []string{kamailioName}, transports: []string{"udp"}, rounds: 1, users: 2, many: 2, accounts: 2, window: 1, held: 1, stormed: 20, duration: time.Second}
 	if err := good.check(); err != nil {
 		t.Fatal(err)
 	}
 	for _, spoil := range []func(*plan){
-		func(p *plan) { p.parts = []string{"presence"} },
+		func(p *plan) { p.parts = []string{"voicemail"} },
 		func(p *plan) { p.servers = []string{"opensips"} },
 		func(p *plan) { p.transports = []string{"tls"} },
 		func(p *plan) { p.rounds = 0 },
+		func(p *plan) { p.held = 0 },
+		func(p *plan) { p.stormed = 19 },
 	} {
 		bad := good
 		spoil(&bad)

@@ -13,5 +13,5 @@
 // which must lie on a real disk: on a memory file system an fsync costs
 // nothing.
 //
-// Left out: presence, TLS, more than one node, other machines.
+// Left out: TLS, more than one node, other machines.
 package main

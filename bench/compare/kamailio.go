@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -90,10 +91,25 @@ request_route {
 }
 `
 
-// startKamailio starts Kamailio in a folder of its own. With prealloc it
-// touches all its shared memory at the start, which serves speed; without, its
-// memory is what it uses.
+// startKamailio starts Kamailio as registrar and relay in a folder of its own.
+// With prealloc it touches all its shared memory at the start, which serves
+// speed; without, its memory is what it uses.
 func (p *plan) startKamailio(ctx context.Context, prealloc bool) (*server, error) {
+	return p.launchKamailio(ctx, launch{config: kamailioConfig, prealloc: prealloc, shared: 4096})
+}
+
+// launch is how a Kamailio is started.
+type launch struct {
+	config   string
+	prealloc bool
+	shared   int      // MB of shared memory
+	env      []string // NAME=value
+	replace  []string // more to fill in: {{name}}, value
+	// prepare, if not nil, is called with the server's folder before the start.
+	prepare func(dir string) error
+}
+
+func (p *plan) launchKamailio(ctx context.Context, l launch) (*server, error) {
 	program, err := need(ctx, p.log, "kamailio", "kamailio")
 	if err != nil {
 		return nil, err
@@ -106,18 +122,26 @@ func (p *plan) startKamailio(ctx context.Context, prealloc bool) (*server, error
 	if err != nil {
 		return nil, err
 	}
+	if l.prepare != nil {
+		if err := l.prepare(dir); err != nil {
+			return nil, err
+		}
+	}
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	alloc := ""
-	if prealloc {
+	if l.prealloc {
 		alloc = "shm_force_alloc=yes"
 	}
-	text := strings.NewReplacer("{{addr}}", addr, "{{domain}}", domain, "{{prealloc}}", alloc).Replace(kamailioConfig)
+	replace := append([]string{"{{addr}}", addr, "{{domain}}", domain, "{{prealloc}}", alloc, "{{dir}}", dir}, l.replace...)
+	// Twice, for a value may hold a name itself.
+	text := strings.NewReplacer(replace...).Replace(strings.NewReplacer(replace...).Replace(l.config))
 	file := filepath.Join(dir, "kamailio.cfg")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
 	// tlsf: Debian's default memory manager is 2.5 to 3 times slower here.
-	proc, err := start(dir, "kamailio", program, "-DD", "-f", file, "-Y", dir, "-x", "tlsf", "-m", "4096", "-b", "4194304")
+	args := append(slices.Clone(l.env), program, "-DD", "-f", file, "-Y", dir, "-x", "tlsf", "-m", fmt.Sprint(l.shared), "-b", "4194304")
+	proc, err := start(dir, "kamailio", "env", args...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -35,6 +34,8 @@ type plan struct {
 	window     int
 	many       int     // users of the memory part
 	accounts   int     // of the start time
+	held       int     // subscriptions of the presence-memory part
+	stormed    int     // subscriptions of the storm part
 	noise      float64 // share of the machine that others may use in a run
 	binary     string
 	log        io.Writer
@@ -43,7 +44,10 @@ type plan struct {
 
 // allParts are run if none is named; challenged, a REGISTER that is challenged
 // each time, only if it is.
-var allParts = []string{"register", "message", "latency", "memory", "redis"}
+var allParts = []string{
+	"register", "message", "latency", "memory", "redis",
+	"presence", "presence-durable", "presence-latency", "presence-memory", "storm",
+}
 
 const challenged = "challenged"
 
@@ -63,6 +67,8 @@ func main() {
 	flag.IntVar(&p.window, "window", 128, "operations under way at once")
 	flag.IntVar(&p.many, "memory-users", 200_000, "registered users of the memory part")
 	flag.IntVar(&p.accounts, "start-accounts", 100_000, "accounts of which the start time is measured")
+	flag.IntVar(&p.held, "subscriptions", 200_000, "subscriptions of the presence-memory part")
+	flag.IntVar(&p.stormed, "storm", 20_000, "subscriptions of the storm part")
 	flag.Float64Var(&p.noise, "noise", 0.08, "share of the machine that other programs may use before a run is made again")
 	flag.BoolVar(&p.verbose, "v", false, "print the report of each run")
 	flag.Parse()
@@ -107,8 +113,8 @@ func (p *plan) check() error {
 			return fmt.Errorf("no transport %q; there are udp and tcp", t)
 		}
 	}
-	if p.rounds < 1 || p.users < 2 || p.many < 2 || p.accounts < 2 || p.window < 1 || p.duration <= 0 {
-		return errors.New("rounds, users, window and duration are above zero")
+	if p.rounds < 1 || p.users < 2 || p.many < 2 || p.accounts < 2 || p.window < 1 || p.duration <= 0 || p.held < 1 || p.stormed < stormWatchers {
+		return fmt.Errorf("rounds, users, subscriptions, window and duration are above zero, and a storm is at least of %d", stormWatchers)
 	}
 	return nil
 }
@@ -165,7 +171,21 @@ func (p *plan) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if slices.Contains(p.parts, "redis") {
+	ofPresence := func(part string) bool { return part == "storm" || strings.HasPrefix(part, "presence") }
+	if slices.Contains(p.servers, kamailioName) && slices.ContainsFunc(p.parts, ofPresence) {
+		if err := needFile(ctx, p.log, kamailioModules+"/presence_xml.so", "kamailio-presence-modules"); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(p.servers, kamailioName) && slices.Contains(p.parts, "presence-durable") {
+		if err := needFile(ctx, p.log, kamailioModules+"/db_mysql.so", "kamailio-mysql-modules"); err != nil {
+			return err
+		}
+		if _, err := need(ctx, p.log, "mariadbd", "mariadb-server"); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(p.parts, "redis") || slices.Contains(p.parts, "presence-durable") {
 		if _, err := need(ctx, p.log, "redis-server", "redis-server"); err != nil {
 			return err
 		}
@@ -185,6 +205,16 @@ func (p *plan) part(ctx context.Context, part string, r *results) error {
 		return p.latency(ctx, r)
 	case "memory":
 		return p.memory(ctx, r)
+	case "presence":
+		return p.presence(ctx, r)
+	case "presence-durable":
+		return p.presenceDurable(ctx, r)
+	case "presence-latency":
+		return p.presenceLatency(ctx, r)
+	case "presence-memory":
+		return p.presenceMemory(ctx, r)
+	case "storm":
+		return p.storm(ctx, r)
 	default:
 		return p.redis(ctx, r)
 	}

@@ -8,50 +8,86 @@ import (
 	"rollcall/bench"
 )
 
+// tries is how often a run is made while something else uses the machine.
+const tries = 3
+
 // one runs a load on a server, and again if something else used the machine
 // meanwhile.
 func (p *plan) one(ctx context.Context, s *server, part, transport string, o bench.Options) (run, error) {
+	for try := 1; ; try++ {
+		got, err := p.once(ctx, s, part, transport, o)
+		if err != nil || !got.Noisy || try == tries {
+			return got, err
+		}
+	}
+}
+
+// once runs a load on a server.
+func (p *plan) once(ctx context.Context, s *server, part, transport string, o bench.Options) (run, error) {
 	load := bench.Register
-	if part == "message" {
+	switch part {
+	case "message":
 		load = bench.Message
+	case "presence":
+		load = bench.Presence
 	}
 	o.Challenge = part == challenged
-	const tries = 3
-	for try := 1; ; try++ {
-		before, err := takeShare()
-		if err != nil {
-			return run{}, err
-		}
-		r, err := load(ctx, o)
-		if err != nil {
-			return run{}, fmt.Errorf("%s over %s on %s: %w", part, transport, s.name, err)
-		}
-		others, err := before.others()
-		if err != nil {
-			return run{}, err
-		}
-		fmt.Fprintf(p.log, "%-10s %-8s %s: %.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms, others %.0f %%%s\n",
-			part, s.name, transport, r.Load.Rate, r.Load.ServerCPU, r.Load.GeneratorCPU, r.Load.Latency.P99, others*100, troubles(r))
-		if p.verbose {
-			if err := r.Text(p.log); err != nil {
-				return run{}, err
-			}
-		}
-		if noisy := others > p.noise; !noisy || try == tries {
-			return run{Report: r, Others: others, Noisy: noisy}, nil
-		}
-		fmt.Fprintf(p.log, "something else used %.0f %% of the machine; once more\n", others*100)
+	before, err := takeShare()
+	if err != nil {
+		return run{}, err
 	}
+	r, err := load(ctx, o)
+	if err != nil {
+		return run{}, fmt.Errorf("%s over %s on %s: %w", part, transport, s.name, err)
+	}
+	others, err := before.others()
+	if err != nil {
+		return run{}, err
+	}
+	fmt.Fprintf(p.log, "%-10s %-8s %s: %s, others %.0f %%%s\n", part, s.name, transport, summary(r), others*100, troubles(r))
+	if p.verbose {
+		if err := r.Text(p.log); err != nil {
+			return run{}, err
+		}
+	}
+	noisy := others > p.noise
+	if noisy {
+		fmt.Fprintf(p.log, "something else used %.0f %% of the machine\n", others*100)
+	}
+	return run{Report: r, Others: others, Noisy: noisy}, nil
+}
+
+// summary is a run's figures in a line.
+func summary(r *bench.Report) string {
+	if st := r.Storm; st != nil {
+		return fmt.Sprintf("%d refreshed in %.2f s, %.0f REGISTER/s beside with p99 %.2f ms",
+			st.Subscribe.OK, st.Subscribe.Elapsed, st.Register.Rate, st.Register.Latency.P99)
+	}
+	if r.Load == nil {
+		return fmt.Sprintf("%d subscriptions, %.0f bytes each", r.Notifications.Subscriptions, r.MemoryEach)
+	}
+	return fmt.Sprintf("%.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms",
+		r.Load.Rate, r.Load.ServerCPU, r.Load.GeneratorCPU, r.Load.Latency.P99)
 }
 
 // troubles names what makes a run's figures doubtful.
 func troubles(r *bench.Report) string {
 	s := ""
-	if n := r.Load.Errors + r.Load.Timeouts; n > 0 {
+	load := r.Load
+	switch {
+	case r.Storm != nil:
+		load = r.Storm.Subscribe
+	case load == nil:
+		load = r.Setup
+	}
+	if n := load.Errors + load.Timeouts; n > 0 {
 		s += fmt.Sprintf(", %d failed", n)
 	}
-	if n := r.Load.Retransmissions; n > 0 {
+	if n := load.Retransmissions; n > 0 {
 		s += fmt.Sprintf(", %d retransmissions", n)
+	}
+	if n := r.Notifications; n != nil && n.Lost+n.Ended > 0 {
+		s += fmt.Sprintf(", %d last states lost, %d subscriptions ended", n.Lost, n.Ended)
 	}
 	if d := r.Deliveries; d != nil && d.Lost+d.Duplicates > 0 {
 		s += fmt.Sprintf(", %d lost, %d duplicates", d.Lost, d.Duplicates)

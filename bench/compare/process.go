@@ -155,8 +155,25 @@ func need(ctx context.Context, log io.Writer, program, pkg string) (string, erro
 	if err == nil {
 		return path, nil
 	}
-	if _, aptErr := exec.LookPath("apt-get"); aptErr != nil {
-		return "", fmt.Errorf("%w, and this system has no apt-get to install Debian's package %s", err, pkg)
+	if err := install(ctx, log, pkg, err); err != nil {
+		return "", err
+	}
+	return find()
+}
+
+// needFile installs Debian's package if a file of it is not there. The name
+// may hold a pattern.
+func needFile(ctx context.Context, log io.Writer, pattern, pkg string) error {
+	if found, _ := filepath.Glob(pattern); len(found) > 0 {
+		return nil
+	}
+	return install(ctx, log, pkg, fmt.Errorf("there is no %s", pattern))
+}
+
+// install installs Debian's package, because of the fault.
+func install(ctx context.Context, log io.Writer, pkg string, fault error) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("%w, and this system has no apt-get to install Debian's package %s", fault, pkg)
 	}
 	fmt.Fprintf(log, "installing Debian's package %s\n", pkg)
 	sudo := []string{}
@@ -166,10 +183,10 @@ func need(ctx context.Context, log io.Writer, program, pkg string) (string, erro
 	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", pkg}} {
 		line := slices.Concat(sudo, []string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"}, args)
 		if err := execute(ctx, "", line[0], line[1:]...); err != nil {
-			return "", fmt.Errorf("%s is needed; install Debian's package %s: %w", program, pkg, err)
+			return fmt.Errorf("%w; install Debian's package %s: %w", fault, pkg, err)
 		}
 	}
-	return find()
+	return nil
 }
 
 // probe sends an OPTIONS by UDP and reports whether anything comes back.

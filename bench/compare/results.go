@@ -14,6 +14,9 @@ type results struct {
 	Comparisons []comparison `json:"comparisons"`
 	Memory      []memory     `json:"memory,omitempty"`
 	Start       *startTime   `json:"start,omitempty"`
+	// Of presence.
+	Held   []held     `json:"subscriptions_held,omitempty"`
+	Storms []stormRow `json:"storms,omitempty"`
 }
 
 // comparison is one row: the runs of one operation by server, in the order in
@@ -42,6 +45,18 @@ type startTime struct {
 	Accounts int     `json:"accounts"`
 	Import   float64 `json:"import_seconds"`
 	Ready    float64 `json:"ready_seconds"`
+}
+
+// held is the memory of subscriptions.
+type held struct {
+	Server string `json:"server"`
+	run
+}
+
+// stormRow is a run in which subscriptions were refreshed all at once.
+type stormRow struct {
+	Server string `json:"server"`
+	run
 }
 
 // median of a figure over runs; false if there are none.
@@ -90,6 +105,9 @@ func (c comparison) remarks() string {
 			if d := r.Report.Deliveries; d != nil {
 				lost += d.Lost
 				duplicates += d.Duplicates
+			}
+			if n := r.Report.Notifications; n != nil {
+				lost += n.Lost
 			}
 			if r.Noisy {
 				noisy++
@@ -143,6 +161,24 @@ func (r *results) print(out io.Writer) error {
 			users := float64(max(m.Users, 1))
 			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.0f\t%.0f\n", m.Server, m.Users, float64(m.Before)/1e6, float64(m.After)/1e6,
 				(float64(m.After)-float64(m.Before))/users, float64(m.After)/users)
+		}
+		fmt.Fprintln(t)
+	}
+	if len(r.Held) > 0 {
+		fmt.Fprintln(t, "memory\tsubscriptions\tbefore MB\tafter MB\tbytes for each subscription")
+		for _, h := range r.Held {
+			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.0f\n", h.Server, h.Report.Notifications.Subscriptions,
+				float64(h.Report.MemoryStart)/1e6, float64(h.Report.MemoryEnd)/1e6, h.Report.MemoryEach)
+		}
+		fmt.Fprintln(t)
+	}
+	if len(r.Storms) > 0 {
+		fmt.Fprintln(t, "storm\tsubscriptions\tseconds until all are notified\tretransmissions\tfailed\tREGISTER beside\tp50 ms\tp99 ms\tmax ms")
+		for _, row := range r.Storms {
+			st := row.Report.Storm
+			fmt.Fprintf(t, "%s\t%d\t%.2f\t%d\t%d\t%d\t%.2f\t%.2f\t%.2f\n", row.Server, st.Subscribe.OK, st.Subscribe.Elapsed,
+				st.Subscribe.Retransmissions, st.Subscribe.Errors+st.Subscribe.Timeouts, st.Register.OK,
+				st.Register.Latency.P50, st.Register.Latency.P99, st.Register.Latency.Max)
 		}
 		fmt.Fprintln(t)
 	}
