@@ -94,6 +94,7 @@ type phase struct {
 	count    int           // operations to begin; 0: no limit
 	duration time.Duration // after which none begins; 0: no limit
 	inOrder  bool          // every user once, in order; else at random
+	skip     int           // of what is in order, so many are left out
 	halt     *atomic.Bool  // if not nil, none begins once it is true
 }
 
@@ -213,7 +214,7 @@ func (e *engine) fill(c *course) int64 {
 				return max(due-e.now, int64(openStep))
 			}
 		}
-		if e.inflight >= c.window || !e.begin(c.phase, c.begun, due) {
+		if e.inflight >= c.window || !e.begin(c.phase, c.skip+c.begun, due) {
 			if c.duration > 0 {
 				return c.end - e.now
 			}

@@ -68,7 +68,8 @@ type Options struct {
 	Presentities int
 	Watchers     int
 	// Hold, if above 0, has a presence load make so many subscriptions and end.
-	// They are shared out evenly, so Presentities and Watchers are not asked.
+	// They are shared out evenly, so Presentities and Watchers are not asked;
+	// Rate is that of the subscriptions.
 	Hold int
 	// Storm, if above 0, has a presence load end with so many subscriptions
 	// refreshed at once, while StormRate (default 1000) registrations a second
@@ -231,6 +232,15 @@ func (o *Options) checkPresence() error {
 		return fmt.Errorf("bench: a storm of %d of %d subscriptions, want at most %d", o.Storm, n, min(n, maxStorm))
 	}
 	return nil
+}
+
+// holdRate is the rate at which subscriptions to hold are made: if none is
+// given, as fast as the window allows.
+func (o *Options) holdRate() float64 {
+	if o.Hold > 0 {
+		return o.Rate
+	}
+	return 0
 }
 
 const (

@@ -236,7 +236,7 @@ func TestHold(t *testing.T) {
 	o := small(r, "udp")
 	o.Hold, o.Keep = 130, true
 	report := presence(t, o)
-	wantAll(t, report.Setup, 130)
+	wantAll(t, report.Setup, 98) // and 32 before
 	if n := len(r.presence.dialogs); n != 130 || report.Notifications.Subscriptions != n || report.Load != nil {
 		t.Errorf("%d dialogs, report %+v", n, report.Notifications)
 	}

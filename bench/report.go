@@ -33,8 +33,14 @@ type Report struct {
 	Presentities  int            `json:"presentities,omitempty"`
 	Watchers      int            `json:"watchers,omitempty"` // of each presentity
 	Notifications *Notifications `json:"notifications,omitempty"`
-	Storm         *Storm         `json:"storm,omitempty"`                     // with Options.Storm
-	MemoryEach    float64        `json:"memory_subscription_bytes,omitempty"` // with Options.Hold
+	Storm         *Storm         `json:"storm,omitempty"` // with Options.Storm
+
+	// With Options.Hold: the server's memory for each subscription, all told,
+	// and for each of the last three quarters, when what transactions took at
+	// their highest is there already; and its memory before these.
+	MemoryEach float64 `json:"memory_subscription_bytes,omitempty"`
+	MemoryMore float64 `json:"memory_more_bytes,omitempty"`
+	MemoryMid  uint64  `json:"memory_mid_bytes,omitempty"`
 }
 
 // Phase is what one part of a run measured: the registration of every user,
@@ -209,7 +215,7 @@ func (r *Report) Text(w io.Writer) error {
 		line("last states lost", "%d; %d subscriptions ended by the server", n.Lost, n.Ended)
 	}
 	if r.MemoryEach > 0 {
-		line("for each subscription", "%.0f bytes of server memory", r.MemoryEach)
+		line("server memory", "%.0f bytes for each subscription, %.0f for each of the last three quarters", r.MemoryEach, r.MemoryMore)
 	}
 	if r.MemoryEnd > 0 {
 		line("server memory", "%.1f MB before, %.1f MB after", float64(r.MemoryStart)/1e6, float64(r.MemoryEnd)/1e6)

@@ -99,9 +99,9 @@ request_route {
 }
 `
 
-// presenceShared is Kamailio's shared memory in MB: enough for 200,000
-// subscriptions.
-const presenceShared = 1024
+// presenceShared is Kamailio's shared memory in MB, enough for 200,000
+// subscriptions and the transactions that make them.
+const presenceShared = 2048
 
 // startKamailioPresence starts a presence server with its state in memory.
 func (p *plan) startKamailioPresence(ctx context.Context, prealloc bool) (*server, error) {

@@ -64,7 +64,8 @@ func summary(r *bench.Report) string {
 			st.Subscribe.OK, st.Subscribe.Elapsed, st.Register.Rate, st.Register.Latency.P99)
 	}
 	if r.Load == nil {
-		return fmt.Sprintf("%d subscriptions, %.0f bytes each", r.Notifications.Subscriptions, r.MemoryEach)
+		return fmt.Sprintf("%d subscriptions, %.0f bytes each, %.0f for each of the last three quarters",
+			r.Notifications.Subscriptions, r.MemoryEach, r.MemoryMore)
 	}
 	return fmt.Sprintf("%.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms",
 		r.Load.Rate, r.Load.ServerCPU, r.Load.GeneratorCPU, r.Load.Latency.P99)

@@ -128,12 +128,16 @@ func (p *plan) presenceLatency(ctx context.Context, r *results) error {
 	})
 }
 
+// holdRate is at how many a second subscriptions to hold are made: slow enough
+// that what transactions take is little beside them.
+const holdRate = 5000
+
 // presenceMemory makes many subscriptions and looks at what the servers hold
 // then.
 func (p *plan) presenceMemory(ctx context.Context, r *results) error {
 	names, begin := p.inMemory(p.users, false)
 	for _, name := range names {
-		got, err := p.fresh(ctx, begin[name], func(o *bench.Options) { o.Hold = p.held })
+		got, err := p.fresh(ctx, begin[name], func(o *bench.Options) { o.Hold, o.Rate = p.held, holdRate })
 		if err != nil {
 			return err
 		}

@@ -165,10 +165,10 @@ func (r *results) print(out io.Writer) error {
 		fmt.Fprintln(t)
 	}
 	if len(r.Held) > 0 {
-		fmt.Fprintln(t, "memory\tsubscriptions\tbefore MB\tafter MB\tbytes for each subscription")
+		fmt.Fprintln(t, "memory\tsubscriptions\tbefore MB\tafter MB\tbytes for each, all told\tfor each of the last three quarters")
 		for _, h := range r.Held {
-			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.0f\n", h.Server, h.Report.Notifications.Subscriptions,
-				float64(h.Report.MemoryStart)/1e6, float64(h.Report.MemoryEnd)/1e6, h.Report.MemoryEach)
+			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.0f\t%.0f\n", h.Server, h.Report.Notifications.Subscriptions,
+				float64(h.Report.MemoryStart)/1e6, float64(h.Report.MemoryEnd)/1e6, h.Report.MemoryEach, h.Report.MemoryMore)
 		}
 		fmt.Fprintln(t)
 	}
