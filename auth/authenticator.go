@@ -330,6 +330,14 @@ func (a *Authenticator) takeNonce(cred *digest.Credentials, now time.Time) bool 
 
 // wrong counts a wrong password and answers it.
 func (a *Authenticator) wrong(m *sip.Message, cred *digest.Credentials, role Role, realm string, source netip.Addr, now time.Time) *sip.Error {
+	if busy := a.countWrong(cred, source, now); busy != nil {
+		return busy
+	}
+	return a.refuse(m, role, realm, false, now)
+}
+
+// countWrong returns the answer to a source that guesses too much, or nil.
+func (a *Authenticator) countWrong(cred *digest.Credentials, source netip.Addr, now time.Time) *sip.Error {
 	a.stats.wrong.Add(1)
 	verdict := a.failures.add(source, cred.Username, cred.Realm, now)
 	if verdict.first {
@@ -339,7 +347,7 @@ func (a *Authenticator) wrong(m *sip.Message, cred *digest.Credentials, role Rol
 		a.stats.slowed.Add(1)
 		return sip.NewError(sip.StatusServiceUnavailable, "Too Many Wrong Passwords", retryAfter(verdict.wait))
 	}
-	return a.refuse(m, role, realm, false, now)
+	return nil
 }
 
 // storeRetry is when a client may come back while the store is away.

@@ -33,8 +33,10 @@ type Config struct {
 	Archive Archive `toml:"archive"`
 	// Who may write to whom.
 	Policy Policy `toml:"policy"`
-	// The HTTP side: /healthz, /readyz and /metrics.
+	// The HTTP side: /healthz, /readyz, /metrics and /xcap/.
 	HTTP HTTP `toml:"http"`
+	// Documents of users, served at /xcap/ of [http], RFC 4825.
+	XCAP XCAP `toml:"xcap"`
 	// Registration, RFC 3261 §10.
 	Registrar Registrar `toml:"registrar"`
 	// Passwords and nonces, RFC 7616 and RFC 8760.
@@ -100,8 +102,18 @@ type Policy struct {
 // HTTP says where HTTP is served.
 type HTTP struct {
 	// IP address and port of /healthz, /readyz and /metrics. They ask for no token, so keep them off public
-	// addresses. An empty string serves none.
+	// addresses. /xcap/ is there too and asks for the password of an account. An empty string serves none.
 	Address string `toml:"address" reload:"restart"`
+}
+
+// XCAP bounds the documents of users.
+type XCAP struct {
+	// Size of one document: a contact list, presence rules. A larger one is answered 413.
+	DocumentBytes int `toml:"document_bytes" unit:"bytes" reload:"restart"`
+	// Size of one icon.
+	IconBytes int `toml:"icon_bytes" unit:"bytes" reload:"restart"`
+	// Documents of one user in one application usage. More are answered 507.
+	Documents int `toml:"documents" unit:"documents" reload:"restart"`
 }
 
 // Registrar bounds registrations. SIP counts expiry in whole seconds, so these do too.
@@ -201,6 +213,7 @@ func Default() *Config {
 		Store:    Store{URL: "embedded:"},
 		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse"},
 		HTTP:     HTTP{Address: "127.0.0.1:8080"},
+		XCAP:     XCAP{DocumentBytes: 256 << 10, IconBytes: 1 << 20, Documents: 32},
 		Registrar: Registrar{
 			MinExpires: Duration{time.Minute}, DefaultExpires: Duration{time.Hour}, MaxExpires: Duration{2 * time.Hour},
 			MaxContacts: 32,

@@ -203,6 +203,10 @@ func (v *validator) numbers() {
 	v.number("limits.header_count", l.HeaderCount, 32, 10_000)
 	v.number("limits.uri_bytes", l.URIBytes, 256, 64<<10)
 	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
+	x := c.XCAP
+	v.number("xcap.document_bytes", x.DocumentBytes, 4<<10, 8<<20)
+	v.number("xcap.icon_bytes", x.IconBytes, 4<<10, 8<<20)
+	v.number("xcap.documents", x.Documents, 1, 1000)
 }
 
 func (v *validator) peers() {

@@ -190,6 +190,22 @@ func (h *house) get(path string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// TestXCAP: documents are beside the rest, and paths come to them unchanged.
+func TestXCAP(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	for path, want := range map[string]int{
+		"/xcap/xcap-caps/global/index":                                 401,
+		"/xcap/resource-lists/users/sip:alice@example.com/../x":        404,
+		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a[": 400,
+		"/xcap": 404,
+	} {
+		if status, body := h.get(path); status != want {
+			t.Errorf("%s: %d, want %d: %s", path, status, want, body)
+		}
+	}
+}
+
 func TestHTTP(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -24,6 +24,7 @@ import (
 	"rollcall/store"
 	"rollcall/store/embedded"
 	"rollcall/store/redis"
+	"rollcall/xcap"
 )
 
 // New opens store and journal by the configuration and puts the parts together.
@@ -84,6 +85,14 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	if err != nil {
 		return nil, err
 	}
+	s.documents, err = xcap.NewDocuments(xcap.Options{
+		Store: s.store, Accounts: s.directory, Log: log,
+		Bytes: cfg.XCAP.DocumentBytes, IconBytes: cfg.XCAP.IconBytes, PerUsage: cfg.XCAP.Documents,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, func() error { s.documents.Close(); return nil })
 	s.transport = transport.New(s.receive, transport.Options{
 		MaxConnections: cfg.Limits.TCPConnections, MaxPerSource: cfg.Limits.TCPPerSource, Idle: cfg.Limits.TCPIdle.Duration,
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,

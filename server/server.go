@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"rollcall/sip/transaction"
 	"rollcall/sip/transport"
 	"rollcall/store"
+	"rollcall/xcap"
 )
 
 // Server is the whole server. New opens store and journal; Run opens the sockets
@@ -46,6 +48,7 @@ type Server struct {
 	local     bool // the store's hot state is in this process
 	journal   *archive.Journal
 	directory *auth.Directory
+	documents *xcap.Documents
 	authn     *auth.Authenticator
 	registrar *registrar.Registrar
 	relay     *im.Relay
@@ -105,7 +108,7 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 			return servers, fmt.Errorf("listen for [http]: %w", err)
 		}
 		b.http = l.Addr().String()
-		serve(l, api.New(backend{s}))
+		serve(l, s.public())
 	}
 	for _, l := range cfg.Listen {
 		at, err := s.listenSIP(l)
@@ -126,6 +129,23 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 	}
 	serve(l, s.control())
 	return servers, nil
+}
+
+// xcapRoot is the path of the XCAP root (RFC 4825 §6.1).
+const xcapRoot = "/xcap"
+
+// public is what [http] serves. Paths below the XCAP root are passed on as they
+// were sent.
+func (s *Server) public() http.Handler {
+	documents := xcap.NewHandler(s.documents, s.authn, xcapRoot, s.log)
+	rest := api.New(backend{s})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.EscapedPath(), xcapRoot+"/") {
+			documents.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }
 
 // control is what the control socket serves: the commands, and profiles for who
