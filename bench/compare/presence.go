@@ -14,16 +14,16 @@ type starter func(ctx context.Context) (*server, error)
 // and again on another if something else used the machine meanwhile. Kamailio
 // wants that: subscriptions made again in the same process get no more
 // NOTIFYs there.
-func (p *plan) fresh(ctx context.Context, begin starter, set func(*bench.Options)) (run, error) {
+func (p *plan) fresh(ctx context.Context, begin starter, transport string, set func(*bench.Options)) (run, error) {
 	for try := 1; ; try++ {
 		s, err := begin(ctx)
 		if err != nil {
 			return run{}, err
 		}
-		o := p.options(s, "udp")
+		o := p.options(s, transport)
 		o.Keep = true
 		set(&o)
-		got, err := p.once(ctx, s, "presence", "udp", o)
+		got, err := p.once(ctx, s, "presence", transport, o)
 		s.stop()
 		if err != nil || !got.Noisy || try == tries {
 			return got, err
@@ -67,12 +67,12 @@ func (p *plan) durable(accounts int) (names []string, begin map[string]starter) 
 }
 
 // rows makes the runs of one comparison in turn: A B A B.
-func (p *plan) rows(ctx context.Context, r *results, operation string, names []string, begin map[string]starter, set func(*bench.Options)) error {
-	row := comparison{Operation: operation, Transport: "udp", Runs: map[string][]run{}}
+func (p *plan) rows(ctx context.Context, r *results, operation, transport string, names []string, begin map[string]starter, set func(*bench.Options)) error {
+	row := comparison{Operation: operation, Transport: transport, Runs: map[string][]run{}}
 	err := func() error {
 		for range p.rounds {
 			for _, name := range names {
-				got, err := p.fresh(ctx, begin[name], set)
+				got, err := p.fresh(ctx, begin[name], transport, set)
 				if err != nil {
 					return err
 				}
@@ -92,18 +92,26 @@ var watched = []struct{ watchers, presentities int }{{1, 5000}, {5, 2000}, {50, 
 // maxNotifies is how many NOTIFYs are under way at most.
 const maxNotifies = 1600
 
-// presence measures PUBLISH with its NOTIFYs.
+// tcpWatchers is the number of watchers measured over TCP.
+const tcpWatchers = 5
+
+// presence measures PUBLISH with its NOTIFYs; over TCP with 5 watchers alone.
 func (p *plan) presence(ctx context.Context, r *results) error {
-	for _, w := range watched {
-		names, begin := p.inMemory(w.presentities, true)
-		operation := fmt.Sprintf("PUBLISH with %d NOTIFY", w.watchers)
-		err := p.rows(ctx, r, operation, names, begin, func(o *bench.Options) {
-			o.Users, o.Watchers = w.presentities, w.watchers
-			// More NOTIFYs under way than that only fill receive buffers.
-			o.Window = min(o.Window, maxNotifies/w.watchers)
-		})
-		if err != nil {
-			return err
+	for _, transport := range p.transports {
+		for _, w := range watched {
+			if transport == "tcp" && w.watchers != tcpWatchers {
+				continue
+			}
+			names, begin := p.inMemory(w.presentities, true)
+			operation := fmt.Sprintf("PUBLISH with %d NOTIFY", w.watchers)
+			err := p.rows(ctx, r, operation, transport, names, begin, func(o *bench.Options) {
+				o.Users, o.Watchers = w.presentities, w.watchers
+				// More NOTIFYs under way than that only fill receive buffers.
+				o.Window = min(o.Window, maxNotifies/w.watchers)
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -113,7 +121,7 @@ func (p *plan) presence(ctx context.Context, r *results) error {
 func (p *plan) presenceDurable(ctx context.Context, r *results) error {
 	w := watched[1]
 	names, begin := p.durable(w.presentities)
-	return p.rows(ctx, r, fmt.Sprintf("PUBLISH with %d NOTIFY, MariaDB / Redis", w.watchers), names, begin, func(o *bench.Options) {
+	return p.rows(ctx, r, fmt.Sprintf("PUBLISH with %d NOTIFY, MariaDB / Redis", w.watchers), "udp", names, begin, func(o *bench.Options) {
 		o.Users, o.Watchers = w.presentities, w.watchers
 	})
 }
@@ -123,7 +131,7 @@ func (p *plan) presenceDurable(ctx context.Context, r *results) error {
 func (p *plan) presenceLatency(ctx context.Context, r *results) error {
 	const watchers = 1000
 	names, begin := p.inMemory(watchers+1, true)
-	return p.rows(ctx, r, fmt.Sprintf("PUBLISH with %d NOTIFY, one at a time", watchers), names, begin, func(o *bench.Options) {
+	return p.rows(ctx, r, fmt.Sprintf("PUBLISH with %d NOTIFY, one at a time", watchers), "udp", names, begin, func(o *bench.Options) {
 		o.Users, o.Presentities, o.Watchers = watchers+1, 1, watchers
 	})
 }
@@ -137,7 +145,7 @@ const holdRate = 5000
 func (p *plan) presenceMemory(ctx context.Context, r *results) error {
 	names, begin := p.inMemory(p.users, false)
 	for _, name := range names {
-		got, err := p.fresh(ctx, begin[name], func(o *bench.Options) { o.Hold, o.Rate = p.held, holdRate })
+		got, err := p.fresh(ctx, begin[name], "udp", func(o *bench.Options) { o.Hold, o.Rate = p.held, holdRate })
 		if err != nil {
 			return err
 		}
@@ -155,7 +163,7 @@ func (p *plan) storm(ctx context.Context, r *results) error {
 	names, begin := p.inMemory(p.stormed, true)
 	for range p.rounds {
 		for _, name := range names {
-			got, err := p.fresh(ctx, begin[name], func(o *bench.Options) {
+			got, err := p.fresh(ctx, begin[name], "udp", func(o *bench.Options) {
 				o.Users, o.Watchers, o.Presentities, o.Storm = p.stormed, stormWatchers, p.stormed/stormWatchers, p.stormed
 			})
 			if err != nil {
