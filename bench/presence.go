@@ -14,7 +14,7 @@ type presence struct {
 	presentities []presentity // the first users
 	slots        []exchange   // the engine's
 	// counts of NOTIFYs
-	received, retransmissions, disordered, ended, strays uint64
+	received, retransmissions, disordered, regressed, ended, strays uint64
 }
 
 // subscription is the dialog of one watcher. Subscription number s is one to
@@ -25,6 +25,7 @@ type subscription struct {
 	cseq   uint32 // of the last SUBSCRIBE
 	notify uint32 // CSeq of the last NOTIFY, plus one; 0: none has come
 	seen   uint32 // the number of the state that the last NOTIFY had
+	newest uint32 // the highest that any had
 	active bool   // accepted, and not ended by the server
 	told   bool   // a NOTIFY has come since the SUBSCRIBE began
 	tag    string // of the server
@@ -209,14 +210,17 @@ func (e *engine) notified(msg, cseq []byte, terminated bool, body []byte) {
 	p.received++
 	s.told = true
 	who := p.ofSubscription(int32(number))
-	before := s.seen
+	before := s.newest
 	if state, ok := e.stateOf(body); ok {
-		s.seen = state
+		if state < s.newest {
+			p.regressed++
+		}
+		s.seen, s.newest = state, max(s.newest, state)
 	}
 	if slot := who.slot; slot >= 0 {
 		x := &p.slots[slot]
 		gone := terminated && s.active
-		if x.kind == kindPublish && x.waiting > 0 && before < x.number && (s.seen >= x.number || gone) {
+		if x.kind == kindPublish && x.waiting > 0 && before < x.number && (s.newest >= x.number || gone) {
 			if x.waiting--; x.waiting == 0 && x.status != 0 {
 				e.clock()
 				e.finish(slot, int(x.status))

@@ -72,7 +72,7 @@ func Presence(ctx context.Context, o Options) (*Report, error) {
 	p := e.presence
 	r.Notifications = &Notifications{
 		Subscriptions: p.active(), Received: p.received, Retransmissions: p.retransmissions,
-		Disordered: p.disordered, Ended: p.ended, Lost: p.lost(), Strays: p.strays,
+		Disordered: p.disordered, Regressed: p.regressed, Ended: p.ended, Lost: p.lost(), Strays: p.strays,
 	}
 	if o.Hold > 0 {
 		r.MemoryEach = (float64(r.MemoryEnd) - float64(r.MemoryStart)) / float64(max(r.Notifications.Subscriptions, 1))

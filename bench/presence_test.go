@@ -90,6 +90,7 @@ func (r *responder) publish(user string, h textproto.MIMEHeader, body string, an
 	}
 	p.number++
 	p.etags[user] = fmt.Sprintf("etag%d", p.number)
+	before := p.state[user]
 	p.state[user] = body
 	for _, d := range p.dialogs {
 		if d.watched != user {
@@ -97,6 +98,11 @@ func (r *responder) publish(user string, h textproto.MIMEHeader, body string, an
 		}
 		if p.sent++; r.forget == 0 || p.sent%r.forget != 0 {
 			r.notify(d, "active;expires=3600")
+		}
+		if r.regress > 0 && p.sent%r.regress == 0 {
+			p.state[user] = before
+			r.notify(d, "active;expires=3600")
+			p.state[user] = body
 		}
 	}
 	answer(200, "SIP-ETag: "+p.etags[user])
@@ -204,6 +210,18 @@ func TestPresenceLosesTheLastState(t *testing.T) {
 	report := presence(t, o)
 	if n := report.Notifications; n.Lost != 1 || report.Load.Timeouts != 1 {
 		t.Errorf("%d lost, %d timeouts; want 1 and 1", n.Lost, report.Load.Timeouts)
+	}
+}
+
+func TestPresenceOfAnOlderState(t *testing.T) {
+	r := newResponder(t, func(r *responder) { r.regress = 9 })
+	o := small(r, "udp")
+	o.Users, o.Presentities, o.Watchers, o.Count, o.Keep = 4, 1, 3, 2, true
+	report := presence(t, o)
+	// Nine states are told: the last watcher gets the second again after the third.
+	wantAll(t, report.Load, 2)
+	if n := report.Notifications; n.Regressed != 1 || n.Lost != 1 || n.Received != 3+9+1 {
+		t.Errorf("notifications %+v, want one of an older state, which is then the last", n)
 	}
 }
 

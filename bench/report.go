@@ -100,6 +100,7 @@ type Notifications struct {
 	Received        uint64 `json:"received"`        // NOTIFYs, each once
 	Retransmissions uint64 `json:"retransmissions"` // that came again
 	Disordered      uint64 `json:"disordered"`      // that came after a newer one
+	Regressed       uint64 `json:"regressed"`       // in order, but with an older state than one before
 	Ended           uint64 `json:"ended"`           // subscriptions that the server ended
 	Lost            uint64 `json:"lost"`            // watchers without the last accepted state of their presentity
 	Strays          uint64 `json:"strays"`          // requests to no subscription of this run
@@ -211,7 +212,8 @@ func (r *Report) Text(w io.Writer) error {
 		line("registrations beside", "%d, p50 %.2f ms  p99 %.2f ms  max %.2f ms%s", p.Operations, p.Latency.P50, p.Latency.P99, p.Latency.Max, p.faults())
 	}
 	if n := r.Notifications; n != nil {
-		line("notifications", "%d to %d subscriptions, %d retransmissions, %d out of order", n.Received, n.Subscriptions, n.Retransmissions, n.Disordered)
+		line("notifications", "%d to %d subscriptions, %d retransmissions, %d out of order, %d with an older state",
+			n.Received, n.Subscriptions, n.Retransmissions, n.Disordered, n.Regressed)
 		line("last states lost", "%d; %d subscriptions ended by the server", n.Lost, n.Ended)
 	}
 	if r.MemoryEach > 0 {

@@ -39,6 +39,7 @@ type responder struct {
 	askAsUAS   bool          // MESSAGE is challenged with 401
 	forget     int           // every n-th NOTIFY of a state is not sent
 	repeatN    int           // every n-th NOTIFY is sent again
+	regress    int           // every n-th NOTIFY of a state is followed by one of the state before
 	forgetETag int           // every n-th PUBLISH with an entity tag gets 412
 
 	mu       sync.Mutex
