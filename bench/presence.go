@@ -15,6 +15,9 @@ type presence struct {
 	slots        []exchange   // the engine's
 	// counts of NOTIFYs
 	received, retransmissions, disordered, regressed, ended, strays uint64
+	// published counts the accepted states, and before the NOTIFYs that came
+	// before the first of them was sent
+	published, before uint64
 }
 
 // subscription is the dialog of one watcher. Subscription number s is one to
@@ -145,6 +148,7 @@ func (e *engine) accepted(slot int32, x *exchange, status int, msg []byte) {
 	case kindPublish:
 		who := &p.presentities[x.user]
 		who.accepted = x.number
+		p.published++
 		eachHeader(msg, func(name, value []byte) bool {
 			if !equalFold(name, "sip-etag") {
 				return true

@@ -74,6 +74,9 @@ func Presence(ctx context.Context, o Options) (*Report, error) {
 		Subscriptions: p.active(), Received: p.received, Retransmissions: p.retransmissions,
 		Disordered: p.disordered, Regressed: p.regressed, Ended: p.ended, Lost: p.lost(), Strays: p.strays,
 	}
+	if p.published > 0 {
+		r.Notifications.PerPublish = float64(p.received-p.before) / float64(p.published)
+	}
 	if o.Hold > 0 {
 		r.MemoryEach = (float64(r.MemoryEnd) - float64(r.MemoryStart)) / float64(max(r.Notifications.Subscriptions, 1))
 		r.MemoryMore = (float64(r.MemoryEnd) - float64(r.MemoryMid)) / float64(r.Setup.OK)
@@ -115,6 +118,7 @@ func (e *engine) memory(ctx context.Context) (uint64, error) {
 // warm-up, and the load.
 func (e *engine) publish(ctx context.Context, r *Report) (err error) {
 	o := e.o
+	e.presence.before = e.presence.received
 	first := phase{name: "publish", kind: kindPublish, window: o.Window, count: o.Presentities, inOrder: true}
 	p, err := e.measure(ctx, first)
 	if err != nil {

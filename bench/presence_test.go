@@ -150,7 +150,7 @@ func TestPresence(t *testing.T) {
 				t.Errorf("%d challenges, want one for each user", n)
 			}
 			// One when the dialog begins, one for the first state, one for each change.
-			want := bench.Notifications{Subscriptions: 200, Received: 200 + 200 + 500*4}
+			want := bench.Notifications{Subscriptions: 200, Received: 200 + 200 + 500*4, PerPublish: 4}
 			if n := *report.Notifications; n != want {
 				t.Errorf("notifications %+v, want %+v", n, want)
 			}

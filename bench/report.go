@@ -104,6 +104,9 @@ type Notifications struct {
 	Ended           uint64 `json:"ended"`           // subscriptions that the server ended
 	Lost            uint64 `json:"lost"`            // watchers without the last accepted state of their presentity
 	Strays          uint64 `json:"strays"`          // requests to no subscription of this run
+	// PerPublish is the NOTIFYs for each accepted PUBLISH: a server that
+	// leaves states out has fewer than there are watchers.
+	PerPublish float64 `json:"per_publish,omitempty"`
 }
 
 // Storm is what happened while subscriptions were refreshed all at once:
@@ -214,6 +217,9 @@ func (r *Report) Text(w io.Writer) error {
 	if n := r.Notifications; n != nil {
 		line("notifications", "%d to %d subscriptions, %d retransmissions, %d out of order, %d with an older state",
 			n.Received, n.Subscriptions, n.Retransmissions, n.Disordered, n.Regressed)
+		if n.PerPublish > 0 {
+			line("for each PUBLISH", "%.2f NOTIFYs", n.PerPublish)
+		}
 		line("last states lost", "%d; %d subscriptions ended by the server", n.Lost, n.Ended)
 	}
 	if r.MemoryEach > 0 {

@@ -87,8 +87,8 @@ func troubles(r *bench.Report) string {
 	if n := load.Retransmissions; n > 0 {
 		s += fmt.Sprintf(", %d retransmissions", n)
 	}
-	if n := r.Notifications; n != nil && n.Lost+n.Ended > 0 {
-		s += fmt.Sprintf(", %d last states lost, %d subscriptions ended", n.Lost, n.Ended)
+	if n := r.Notifications; n != nil && n.Lost+n.Ended+n.Regressed > 0 {
+		s += fmt.Sprintf(", %d last states lost, %d subscriptions ended, %d NOTIFYs with an older state", n.Lost, n.Ended, n.Regressed)
 	}
 	if d := r.Deliveries; d != nil && d.Lost+d.Duplicates > 0 {
 		s += fmt.Sprintf(", %d lost, %d duplicates", d.Lost, d.Duplicates)
