@@ -27,13 +27,17 @@ type differ struct {
 	ops   []*Element
 }
 
-// op adds an operation.
+// op adds an operation. What an element in it has declared from above stands on the
+// operation, so that Patch puts the element itself in unchanged.
 func (d *differ) op(name, sel string, attrs []Attr, content ...Node) {
 	o := &Element{Name: Name{d.space, name}}
 	o.Attrs = append([]Attr{{Name: Name{Local: "sel"}, Value: sel}}, attrs...)
 	for _, n := range content {
 		if e, ok := n.(*Element); ok {
-			n = e.Clone()
+			c := e.Clone()
+			o.Decls = append(o.Decls, c.Decls[len(e.Decls):]...)
+			c.Decls = c.Decls[:len(e.Decls):len(e.Decls)]
+			n = c
 		}
 		o.Append(n)
 	}
