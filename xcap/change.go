@@ -47,6 +47,8 @@ const changeTries = 100
 // new document, nil if it was deleted, and whether it was created.
 func (d *Documents) change(ctx context.Context, user sip.AOR, u *Usage, name string, decide func(old *Document) (edit, error)) (doc *Document, created bool, err error) {
 	key := store.Key{Kind: documentKind, Owner: owner(user, u.AUID)}
+	d.beginWrite(key.Owner)
+	defer d.endWrite(ctx, key.Owner)
 	for range changeTries {
 		s, err := d.load(ctx, user, u.AUID)
 		if err != nil {

@@ -53,9 +53,17 @@ type Documents struct {
 
 	mu        sync.Mutex
 	observers []func(Change)
+	writing   map[string]*writers // owners that this process changes now
 
 	stop context.CancelFunc
 	done sync.WaitGroup
+}
+
+// writers of one owner. A hint that comes meanwhile is most likely of their own
+// change and is looked at when they have told it.
+type writers struct {
+	n      int
+	hinted bool
 }
 
 // Document is one version of a document. It must not be changed.
@@ -106,7 +114,7 @@ func NewDocuments(o Options) (*Documents, error) {
 		o.Log = zap.NewNop()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &Documents{o: o, store: o.Store, cache: newCache(o.CachedBytes, cacheAge(o.Store)), log: o.Log, stop: cancel}
+	d := &Documents{o: o, store: o.Store, cache: newCache(o.CachedBytes, cacheAge(o.Store)), log: o.Log, stop: cancel, writing: map[string]*writers{}}
 	if o.Store.Local() {
 		return d, nil // every change is made through d
 	}
@@ -117,7 +125,9 @@ func NewDocuments(o Options) (*Documents, error) {
 	}
 	d.done.Go(func() {
 		for k := range hints {
-			d.changedElsewhere(ctx, k.Owner)
+			if !d.postponed(k.Owner) {
+				d.changedElsewhere(ctx, k.Owner)
+			}
 		}
 	})
 	return d, nil
@@ -297,6 +307,42 @@ func (d *Documents) Delete(ctx context.Context, user sip.AOR, auid, name string)
 		return edit{}, nil
 	})
 	return err
+}
+
+func (d *Documents) beginWrite(key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.writing[key]
+	if w == nil {
+		w = &writers{}
+		d.writing[key] = w
+	}
+	w.n++
+}
+
+func (d *Documents) endWrite(ctx context.Context, key string) {
+	d.mu.Lock()
+	w := d.writing[key]
+	w.n--
+	last := w.n == 0
+	if last {
+		delete(d.writing, key)
+	}
+	d.mu.Unlock()
+	if last && w.hinted {
+		d.changedElsewhere(context.WithoutCancel(ctx), key)
+	}
+}
+
+// postponed leaves a hint to the writers of the owner, if there are any.
+func (d *Documents) postponed(key string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.writing[key]
+	if w != nil {
+		w.hinted = true
+	}
+	return w != nil
 }
 
 // changedElsewhere tells of a change by another server, or of one of our own that
