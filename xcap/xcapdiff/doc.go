@@ -12,6 +12,11 @@
 // between two snapshots are not kept. A patch is sent only when it leads to exactly
 // the new document; for any other change the subscriber fetches it.
 //
-// Left out: the event package itself, which the event engine carries, and documents
-// that others than the owner may read: there are none.
+// Package is the event package on top of them. Its resource is a user, who alone
+// may subscribe. The snapshots that were sent last are kept to make patches from;
+// after a restart, or when one was forgotten, a subscription gets its list whole,
+// which does not tell of a document that went meanwhile.
+//
+// Left out: documents that others than the owner may read, as there are none, and
+// global documents, which tell nothing of changes.
 package xcapdiff

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	root  = "http://xcap.example.com/xcap/"
-	list  = `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists" xmlns:x="urn:x"><list name="friends"><entry uri="sip:bob@example.com" x:a="1"/></list></resource-lists>`
-	index = "resource-lists/users/sip:alice@example.com/index"
+	root    = "http://xcap.example.com/xcap/"
+	friends = `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists" xmlns:x="urn:x"><list name="friends"><entry uri="sip:bob@example.com" x:a="1"/></list></resource-lists>`
+	index   = "resource-lists/users/sip:alice@example.com/index"
 )
 
 type fixture struct {
@@ -89,7 +89,7 @@ func diff(t *testing.T, body []byte) *xmltree.Element {
 // TestFirst: the first notification lists what is there and may be read.
 func TestFirst(t *testing.T) {
 	f := open(t)
-	d := f.put("index", list)
+	d := f.put("index", friends)
 	uris := []string{index, "resource-lists/", index + "/~~/resource-lists/list%5b1%5d/entry", index + "/~~/resource-lists/list/@name", index + "/~~/resource-lists/list%5b9%5d"}
 	e := diff(t, f.take(f.alice, uris...).Full(root))
 	if len(e.Nodes) != 3 {
@@ -121,9 +121,9 @@ func TestChanges(t *testing.T) {
 	f := open(t)
 	uris := []string{"resource-lists/users/sip:alice@example.com/", index + "/~~/resource-lists/list/entry%5b2%5d"}
 	empty := f.take(f.alice, uris...)
-	first := f.put("index", list)
+	first := f.put("index", friends)
 	one := f.take(f.alice, uris...)
-	second := f.put("index", strings.Replace(list, "</list>", `<entry uri="sip:carol@example.com" x:a="2"/></list>`, 1))
+	second := f.put("index", strings.Replace(friends, "</list>", `<entry uri="sip:carol@example.com" x:a="2"/></list>`, 1))
 	two := f.take(f.alice, uris...)
 
 	body, any := Changes(empty, one, Aggregate, root)
