@@ -1,0 +1,286 @@
+package event
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/sip"
+	"rollcall/sip/transaction"
+	"rollcall/sip/transport"
+	"rollcall/store"
+)
+
+// Requests sends a request of ours and tells how it ended: transaction.Layer.
+type Requests interface {
+	Request(f transport.Flow, branch string, data []byte, done transaction.Done)
+}
+
+// Transport is what the notifier asks of sockets.
+type Transport interface {
+	Alive(f transport.Flow) bool
+	SentBy(f transport.Flow) (hostport string)
+	// Reach gives then the flow for a request of so many bytes to a URI that was
+	// learned over from: at once if there is one, else when it is made. False: there
+	// is no way.
+	Reach(uri string, from transport.Flow, size int, then func(transport.Flow, bool))
+	// Post runs f soon where what it sends leaves together.
+	Post(f func())
+}
+
+// Accounts tells which addresses of record exist.
+type Accounts interface {
+	Has(ctx context.Context, aor sip.AOR) (bool, error)
+}
+
+// Settings may change while the server runs.
+type Settings struct {
+	MaxPerWatcher int           // subscriptions of one account; 1,000
+	MaxInAll      int           // subscriptions of this server; 500,000
+	MaxPublished  int           // publications for one resource and package; 32
+	FlowGrace     time.Duration // how long a publication outlives its connection; 30 s
+}
+
+func (s *Settings) setDefaults() {
+	def := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	def(&s.MaxPerWatcher, 1000)
+	def(&s.MaxInAll, 500_000)
+	def(&s.MaxPublished, 32)
+	if s.FlowGrace <= 0 {
+		s.FlowGrace = 30 * time.Second
+	}
+}
+
+// Options are what a Notifier works with.
+type Options struct {
+	Store     store.Store
+	Requests  Requests
+	Transport Transport
+	Accounts  Accounts
+	Settings  Settings
+	Log       *zap.Logger
+	// Go runs what has to wait on a goroutine of its own.
+	Go func(func())
+}
+
+// Counters count what happens; read with Load.
+type Counters struct {
+	Subscriptions atomic.Int64 // that live now
+	Notified      atomic.Uint64
+	Unchanged     atomic.Uint64 // NOTIFYs spared because nothing changed for the watcher
+	Ended         atomic.Uint64 // by the watcher's answer or silence
+	Refused       atomic.Uint64
+	Published     atomic.Uint64
+	Failed        atomic.Uint64 // compositions that failed
+}
+
+// pack is a registered package with its abilities.
+type pack struct {
+	Package
+	spec    Spec
+	publish Publishable
+	partial Partial
+	filter  Filterable
+	viewer  Viewer
+	observe []func(sip.AOR)
+}
+
+// Notifier is the engine. All methods may be called by many goroutines.
+type Notifier struct {
+	Counters Counters
+
+	o        Options
+	settings atomic.Pointer[Settings]
+	packs    map[string]*pack // fixed before the first request
+	allow    string           // Allow-Events
+	seed     maphash.Seed
+	shards   [shardCount]shard
+	clock    clock
+	flows    flows
+
+	countMu  sync.Mutex
+	watchers map[sip.AOR]int // subscriptions of each watcher
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+const shardCount = 64
+
+// shard is a part of the tables. mu guards the maps and is held for a look only.
+type shard struct {
+	mu        sync.Mutex
+	resources map[resourceKey]*resource
+	subs      map[string]*subscription // by local tag
+}
+
+type resourceKey struct {
+	pkg string
+	aor sip.AOR
+}
+
+// New makes a notifier of packages. Recover must be called before the first
+// request, Close at the end.
+func New(o Options, packages ...Package) *Notifier {
+	o.Settings.setDefaults()
+	n := &Notifier{o: o, packs: map[string]*pack{}, seed: maphash.MakeSeed(), watchers: map[sip.AOR]int{}}
+	n.settings.Store(&o.Settings)
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	for i := range n.shards {
+		n.shards[i].resources, n.shards[i].subs = map[resourceKey]*resource{}, map[string]*subscription{}
+	}
+	var names []string
+	for _, p := range packages {
+		k := &pack{Package: p, spec: p.Spec()}
+		k.publish, _ = p.(Publishable)
+		k.partial, _ = p.(Partial)
+		k.filter, _ = p.(Filterable)
+		k.viewer, _ = p.(Viewer)
+		n.packs[k.spec.Name] = k
+		names = append(names, k.spec.Name)
+	}
+	n.allow = strings.Join(names, ", ")
+	for _, p := range packages {
+		if s, ok := p.(Source); ok {
+			s.Start(n)
+		}
+	}
+	n.clock.init()
+	n.wg.Go(n.run)
+	return n
+}
+
+// Reload applies new settings to what comes from now on.
+func (n *Notifier) Reload(s Settings) {
+	s.setDefaults()
+	n.settings.Store(&s)
+}
+
+// AllowEvents is the value of Allow-Events (RFC 6665 §8.2.2).
+func (n *Notifier) AllowEvents() string { return n.allow }
+
+// Close ends the timers. Subscriptions stay in the store.
+func (n *Notifier) Close() {
+	n.stop()
+	n.wg.Wait()
+}
+
+// run wakes resources when something of theirs is due, and follows what other
+// processes published.
+func (n *Notifier) run() {
+	var hints <-chan store.Key
+	if !n.o.Store.Local() {
+		if c, err := n.o.Store.Watch(n.ctx, kindPublication); err == nil {
+			hints = c
+		} else {
+			n.o.Log.Warn("watch publications", zap.Error(err))
+		}
+	}
+	t := time.NewTicker(clockTick)
+	defer t.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-t.C:
+			for _, r := range n.clock.due(now) {
+				n.wake(r, false)
+			}
+		case k, ok := <-hints:
+			if !ok {
+				hints = nil
+				continue
+			}
+			if pkg, owner, ok := strings.Cut(k.Owner, " "); ok {
+				if aor, err := sip.ParseAORString(owner); err == nil {
+					n.Changed(pkg, aor)
+				}
+			}
+		}
+	}
+}
+
+func (n *Notifier) shardOf(s string) *shard { return &n.shards[maphash.String(n.seed, s)%shardCount] }
+
+// resource returns the resource somebody watches, making it if asked to.
+func (n *Notifier) resource(k *pack, aor sip.AOR, make bool) *resource {
+	key := resourceKey{k.spec.Name, aor}
+	sh := n.shardOf(aor.String())
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.resources[key]
+	if r == nil && make {
+		r = &resource{pack: k, aor: aor}
+		sh.resources[key] = r
+	}
+	return r
+}
+
+// newTag is unguessable: a To tag names a subscription, an entity-tag a publication.
+func newTag() string {
+	var b [10]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func (n *Notifier) packOf(m *sip.Message) (*pack, *sip.Error) {
+	name, _, _ := strings.Cut(m.Get(sip.HeaderEvent), ";")
+	name = strings.ToLower(strings.TrimSpace(name)) // linphone writes Presence
+	if k := n.packs[name]; k != nil {
+		return k, nil
+	}
+	return nil, sip.NewError(sip.StatusBadEvent, "", sip.Field{Name: "Allow-Events", Value: n.allow}) // RFC 6665 §7.2.1, §8.3.2
+}
+
+// account refuses resources that no account has.
+func (n *Notifier) account(ctx context.Context, m *sip.Message) (sip.AOR, error) {
+	aor, err := sip.ParseAOR(m.URI())
+	if err != nil {
+		return aor, sip.NewError(sip.StatusNotFound, "")
+	}
+	known, err := n.o.Accounts.Has(ctx, aor)
+	if err != nil {
+		return aor, err
+	}
+	if !known {
+		return aor, sip.NewError(sip.StatusNotFound, "")
+	}
+	return aor.Clone(), nil
+}
+
+// expires reads the asked duration (RFC 6665 §4.1.2.1, RFC 3903 §6 item 4) within
+// the package's bounds.
+func expires(m *sip.Message, def, least, most time.Duration) (time.Duration, *sip.Error) {
+	v := m.Get(sip.HeaderExpires)
+	if v == "" {
+		return def, nil
+	}
+	s, ok := sip.ParseUint(v)
+	if !ok {
+		return 0, sip.NewError(sip.StatusBadRequest, "Malformed Expires")
+	}
+	d := time.Duration(s) * time.Second
+	if d > 0 && d < least && d < time.Hour { // RFC 6665 §4.2.1.1: not for an hour or more
+		return 0, sip.NewError(sip.StatusIntervalTooBrief, "", sip.Field{Name: "Min-Expires", Value: fmt.Sprint(int(least / time.Second))})
+	}
+	return min(d, most), nil
+}
+
+var errNoRoute = errors.New("no way to the watcher")
+
+// ErrNoPackage is returned for an event package that is not here.
+var ErrNoPackage = errors.New("no such event package")

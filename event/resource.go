@@ -1,0 +1,312 @@
+package event
+
+import (
+	"context"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rollcall/sip"
+)
+
+// resource is what somebody watches: the serial queue of everything that happens
+// to it. Only the goroutine that runs it composes; mu guards the fields and the
+// subscriptions and is never held while something is sent, stored or composed.
+type resource struct {
+	pack *pack
+	aor  sip.AOR
+
+	mu      sync.Mutex
+	subs    []*subscription
+	gone    bool // out of the table: look again
+	stale   bool // the state may have changed since it was told
+	judge   bool // rules may have changed
+	running bool // or about to run
+	again   bool // it was woken while it ran
+	next    time.Time
+	until   time.Time // when the state changes by itself
+	fresh   map[string]any
+}
+
+// wake has the resource run soon. Changed: its state may be another one.
+func (n *Notifier) wake(r *resource, changed bool) {
+	r.mu.Lock()
+	r.stale = r.stale || changed
+	if r.running {
+		r.again = true
+		r.mu.Unlock()
+		return
+	}
+	r.running = true
+	r.mu.Unlock()
+	n.schedule(r)
+}
+
+// schedule runs the resource off the goroutine that changed it, so that a change
+// costs a REGISTER or MESSAGE nothing.
+func (n *Notifier) schedule(r *resource) {
+	if n.o.Store.Local() {
+		n.o.Transport.Post(func() { n.turn(r) })
+		return
+	}
+	n.o.Go(func() { n.turn(r) })
+}
+
+// turn is one run of a resource.
+func (n *Notifier) turn(r *resource) {
+	more := n.tell(r)
+	r.mu.Lock()
+	more = more || r.again
+	r.again, r.running = false, more
+	r.mu.Unlock()
+	if more {
+		n.schedule(r)
+		return
+	}
+	n.settle(r)
+}
+
+// settle takes a resource that nobody watches out of the table.
+func (n *Notifier) settle(r *resource) {
+	sh := n.shardOf(r.aor.String())
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.subs) == 0 && !r.running && !r.gone {
+		r.gone = true
+		delete(sh.resources, resourceKey{r.pack.spec.Name, r.aor})
+	}
+}
+
+// perTurn bounds the NOTIFYs of one turn, so that a resource with many watchers
+// does not hold up what else the goroutine does.
+const perTurn = 128
+
+// tell sends what is to be sent now; true: there is more at once.
+func (n *Notifier) tell(r *resource) (more bool) {
+	now := time.Now()
+	r.mu.Lock()
+	judge, aged := r.judge, !r.until.IsZero() && !now.Before(r.until)
+	r.judge = false
+	if aged {
+		r.stale, r.until = true, time.Time{}
+	}
+	if r.stale { // all learn of it
+		for _, s := range r.subs {
+			s.behind()
+		}
+		r.stale = false
+	}
+	r.mu.Unlock()
+	n.review(r, judge, now)
+
+	r.mu.Lock()
+	var due []*subscription
+	for _, s := range r.subs {
+		switch {
+		case !now.Before(s.expires) && !s.ended:
+			s.end("timeout")
+		case s.maxGap > 0 && !s.inFlight && !s.sentAt.IsZero() && now.Sub(s.sentAt) >= s.maxGap:
+			s.force = true
+		}
+		if at := s.dueAt(); !at.IsZero() && !at.After(now) {
+			if len(due) == perTurn {
+				more = true
+				break
+			}
+			s.inFlight, s.waiting = true, false
+			due = append(due, s)
+		}
+	}
+	r.mu.Unlock()
+	if len(due) > 0 {
+		n.notifyAll(r, due, now)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n.plan(r)
+	return more
+}
+
+// behind notes that the watcher has not seen the latest state.
+func (s *subscription) behind() { s.waiting = true }
+
+// end makes the next NOTIFY the last one.
+func (s *subscription) end(reason string) {
+	s.ended, s.reason, s.force = true, reason, true
+}
+
+// dueAt is when the next NOTIFY may go out, zero if there is nothing to tell.
+func (s *subscription) dueAt() time.Time {
+	if s.inFlight || !s.force && !s.waiting {
+		return time.Time{}
+	}
+	if s.suspended && !s.ended {
+		return time.Time{}
+	}
+	at := s.retryAt
+	if !s.force && s.minGap > 0 { // RFC 6446 §5.4: what SUBSCRIBE or an end asks for goes out at once
+		if g := s.sentAt.Add(s.minGap); g.After(at) {
+			at = g
+		}
+	}
+	if at.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return at
+}
+
+// plan sets the clock to the earliest thing that is due. The lock is held.
+func (n *Notifier) plan(r *resource) {
+	at := r.until
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, s := range r.subs {
+		if !s.ended {
+			earlier(s.expires)
+			earlier(s.review)
+			if s.maxGap > 0 && !s.suspended && !s.sentAt.IsZero() {
+				earlier(s.sentAt.Add(s.maxGap))
+			}
+		}
+		earlier(s.dueAt())
+	}
+	n.clock.set(r, at)
+}
+
+// review judges watchers again whose verdict may have changed.
+func (n *Notifier) review(r *resource, all bool, now time.Time) {
+	r.mu.Lock()
+	var list []*subscription
+	for _, s := range r.subs {
+		if !s.ended && (all || !s.review.IsZero() && !now.Before(s.review)) {
+			list = append(list, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range list {
+		v, err := r.pack.Authorize(n.ctx, r.aor, Watcher{AOR: s.watcher, Event: s.event})
+		if err != nil {
+			v = Verdict{Standing: Refused, Rule: err.Error()}
+		}
+		r.mu.Lock()
+		changed := v.Standing != s.standing
+		s.rule, s.review = v.Rule, v.Until
+		switch {
+		case v.Standing == Refused:
+			s.end("rejected") // RFC 6665 §4.1.3
+		case changed || v.Class != s.view.Class:
+			s.standing, s.view.Class, s.last, s.force = v.Standing, v.Class, Body{}, true
+		}
+		r.mu.Unlock()
+		if changed {
+			n.store(s)
+			r.pack.tellObservers(r.aor)
+		}
+	}
+}
+
+// views makes bodies, each once for the subscriptions that share it.
+type views struct {
+	n        *Notifier
+	r        *resource
+	composed bool
+	state    State
+	err      error
+	made     map[View]made
+}
+
+type made struct {
+	body Body
+	tag  string
+	err  error
+}
+
+// compose loads what was published and has the package compose it.
+func (n *Notifier) compose(ctx context.Context, r *resource) (State, error) {
+	pubs, err := n.publications(ctx, r.pack, r.aor, r.takeFresh())
+	if err != nil {
+		return State{}, err
+	}
+	state, err := r.pack.Compose(ctx, r.aor, pubs)
+	for i := range pubs { // what expires changes the state by itself
+		if e := pubs[i].Expires; !e.IsZero() && (state.Until.IsZero() || e.Before(state.Until)) {
+			state.Until = e
+		}
+	}
+	return state, err
+}
+
+func (r *resource) takeFresh() map[string]any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.fresh
+	r.fresh = nil
+	return f
+}
+
+// body returns what a view sees now.
+func (v *views) body(view View) made {
+	if m, ok := v.made[view]; ok {
+		return m
+	}
+	if !v.composed {
+		v.composed = true
+		if v.state, v.err = v.n.compose(v.n.ctx, v.r); v.err != nil {
+			v.n.Counters.Failed.Add(1)
+			v.n.o.Log.Warn("compose event state", zap.String("event", v.r.pack.spec.Name), zap.String("aor", v.r.aor.String()), zap.Error(v.err))
+		}
+		v.r.mu.Lock()
+		v.r.until = v.state.Until
+		v.r.mu.Unlock()
+	}
+	m := made{err: v.err}
+	if m.err == nil {
+		m.body, m.err = v.r.pack.Body(v.n.ctx, v.r.aor, v.state, view)
+		m.tag = entityTag(m.body)
+	}
+	if v.made == nil {
+		v.made = map[View]made{}
+	}
+	v.made[view] = m
+	return m
+}
+
+// entityTag names a body for conditional notification (RFC 5839 §4): equal bodies
+// have equal tags, also after a restart.
+func entityTag(b Body) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(b.Type)) // never fails
+	_, _ = h.Write(b.Bytes)
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// drop takes a subscription out. The resource's lock is not held.
+func (n *Notifier) drop(s *subscription) {
+	r := s.r
+	r.mu.Lock()
+	i := slices.Index(r.subs, s)
+	if i >= 0 {
+		r.subs = slices.Delete(r.subs, i, i+1)
+	}
+	r.mu.Unlock()
+	if i < 0 {
+		return
+	}
+	sh := n.shardOf(s.id())
+	sh.mu.Lock()
+	delete(sh.subs, s.id())
+	sh.mu.Unlock()
+	n.count(s.watcher, -1)
+	n.unstore(s)
+	r.pack.tellObservers(r.aor)
+	n.settle(r)
+}

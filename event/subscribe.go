@@ -1,0 +1,397 @@
+package event
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/auth"
+	"rollcall/sip"
+	"rollcall/sip/dialog"
+	"rollcall/sip/transport"
+	"rollcall/store"
+)
+
+// Request is what the server hands in: a request that passed Check, from an
+// authenticated account.
+type Request struct {
+	Message *sip.Message
+	From    auth.Identity
+	Flow    transport.Flow
+	Body    string // decoded
+	Now     time.Time
+}
+
+// Answer is the 2xx of a SUBSCRIBE or PUBLISH.
+type Answer struct {
+	Status int
+	ToTag  string // "" where the request has one
+	Fields []sip.Field
+
+	// Then must be called when the answer has been sent.
+	Then func()
+}
+
+// Limits of what a SUBSCRIBE may make grow.
+const (
+	maxEvent  = 256
+	maxFilter = 8 << 10
+)
+
+// Subscribe serves SUBSCRIBE (RFC 6665 §4.2.1).
+func (n *Notifier) Subscribe(ctx context.Context, rq Request) (Answer, error) {
+	a, err := n.subscribe(ctx, rq)
+	if err != nil {
+		n.Counters.Refused.Add(1)
+	}
+	return a, err
+}
+
+func (n *Notifier) subscribe(ctx context.Context, rq Request) (Answer, error) {
+	m := rq.Message
+	k, fault := n.packOf(m)
+	if fault != nil {
+		return Answer{}, fault
+	}
+	to, err := m.To()
+	if err != nil {
+		return Answer{}, sip.NewError(sip.StatusBadRequest, "Malformed To")
+	}
+	life, fault := expires(m, k.spec.Default, k.spec.Min, k.spec.Max)
+	if fault != nil {
+		return Answer{}, fault
+	}
+	if tag := to.Tag(); tag != "" {
+		return n.refresh(rq, k, tag, life)
+	}
+	return n.begin(ctx, rq, k, life)
+}
+
+// begin makes a subscription, or fetches the state when it asks for no time
+// (RFC 6665 §4.4.3).
+func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Duration) (Answer, error) {
+	m := rq.Message
+	aor, err := n.account(ctx, m)
+	if err != nil {
+		return Answer{}, err
+	}
+	event := m.Get(sip.HeaderEvent)
+	if len(event) > maxEvent {
+		return Answer{}, sip.NewError(sip.StatusBadRequest, "Event is too long")
+	}
+	view, partial, fault := k.accept(m)
+	if fault != nil {
+		return Answer{}, fault
+	}
+	verdict, err := k.Authorize(ctx, aor, Watcher{AOR: rq.From.AOR(), Event: event})
+	if err != nil {
+		return Answer{}, err
+	}
+	if verdict.Standing == Refused { // RFC 6665 §4.2.1.3; nobody is told anything
+		return Answer{}, sip.NewError(sip.StatusForbidden, "")
+	}
+	view.Class = verdict.Class
+	if rq.Body != "" {
+		if view.Filter, err = k.readFilter(m, rq.Body); err != nil {
+			return Answer{}, err
+		}
+	}
+	tag := newTag()
+	d, fault := dialog.FromRequest(m, tag)
+	if fault != nil {
+		return Answer{}, fault
+	}
+	if k.viewer != nil {
+		view.Params = strings.Clone(k.viewer.ViewParams(event))
+	}
+	s := &subscription{
+		dialog: d, flow: rq.Flow, watcher: rq.From.AOR().Clone(), device: deviceOf(m), event: eventOf(event), view: view, partial: partial,
+		standing: verdict.Standing, rule: verdict.Rule, review: verdict.Until,
+		since: rq.Now.UTC(), expires: rq.Now.Add(life), force: true,
+	}
+	s.rates(event, k.spec.Interval)
+	if life == 0 {
+		s.end("timeout")
+		s.expires = rq.Now
+	}
+	if fault := n.enter(k, aor, s); fault != nil {
+		return Answer{}, fault
+	}
+	if life > 0 {
+		n.store(s)
+	}
+	return Answer{Status: sip.StatusOK, ToTag: tag, Fields: n.fields(rq.Flow, life), Then: func() {
+		n.wake(s.r, false)
+		k.tellObservers(aor)
+	}}, nil
+}
+
+// refresh serves a SUBSCRIBE within a dialog (RFC 6665 §4.2.1.1).
+func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) (Answer, error) {
+	m := rq.Message
+	sh := n.shardOf(tag)
+	sh.mu.Lock()
+	s := sh.subs[tag]
+	sh.mu.Unlock()
+	gone := sip.NewError(sip.StatusNoDialog, "")
+	if s == nil || s.r.pack != k {
+		return Answer{}, gone
+	}
+	r := s.r
+	r.mu.Lock()
+	if s.ended || !s.dialog.Holds(m) || s.watcher != rq.From.AOR() || idOf(s.event) != idOf(m.Get(sip.HeaderEvent)) {
+		r.mu.Unlock()
+		return Answer{}, gone
+	}
+	if fault := s.dialog.Refresh(m); fault != nil {
+		r.mu.Unlock()
+		return Answer{}, fault
+	}
+	was := s.flow
+	s.flow, s.suspended, s.retryAt = rq.Flow, false, time.Time{}
+	s.expires = rq.Now.Add(life)
+	s.rates(m.Get(sip.HeaderEvent), k.spec.Interval)
+	status := sip.StatusOK
+	match := strings.Trim(m.Other("Suppress-If-Match"), " ")
+	switch {
+	case life == 0:
+		s.end("timeout")
+	case match != "" && (match == "*" || match == s.tag) && !s.waiting && s.standing == Active:
+		status = statusNoNotification // RFC 5839 §5.3
+	default:
+		s.force = true
+	}
+	r.mu.Unlock()
+	n.flows.move(s, was, rq.Flow)
+	if life > 0 {
+		n.store(s)
+	}
+	return Answer{Status: status, Fields: n.fields(rq.Flow, life), Then: func() { n.wake(r, false) }}, nil
+}
+
+// statusNoNotification says that no NOTIFY follows (RFC 5839 §7.1).
+const statusNoNotification = 204
+
+// enter puts a subscription into the tables. One of the same device for the same
+// thing is dead: its device has forgotten it (RFC 6665 §4.5.2 asks for another id
+// otherwise).
+func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
+	if !n.count(s.watcher, 1) {
+		return sip.NewError(sip.StatusServiceUnavailable, "Too many subscriptions", sip.Field{Name: "Retry-After", Value: "60"})
+	}
+	var dead []*subscription
+	for {
+		r := n.resource(k, aor, true)
+		r.mu.Lock()
+		if r.gone {
+			r.mu.Unlock()
+			continue
+		}
+		for _, o := range r.subs {
+			if o.watcher == s.watcher && o.device == s.device && o.event == s.event && !o.ended && !s.ended {
+				o.ended = true
+				dead = append(dead, o)
+			}
+		}
+		s.r = r
+		r.subs = append(r.subs, s)
+		r.mu.Unlock()
+		break
+	}
+	sh := n.shardOf(s.id())
+	sh.mu.Lock()
+	sh.subs[s.id()] = s
+	sh.mu.Unlock()
+	n.flows.move(s, transport.Flow{}, s.flow)
+	for _, o := range dead {
+		n.drop(o)
+	}
+	return nil
+}
+
+// count counts a watcher's subscriptions; false: over a limit, and not counted.
+func (n *Notifier) count(watcher sip.AOR, by int) bool {
+	set := n.settings.Load()
+	n.countMu.Lock()
+	defer n.countMu.Unlock()
+	if by > 0 && (n.watchers[watcher] >= set.MaxPerWatcher || n.Counters.Subscriptions.Load() >= int64(set.MaxInAll)) {
+		return false
+	}
+	if n.watchers[watcher] += by; n.watchers[watcher] <= 0 {
+		delete(n.watchers, watcher)
+	}
+	n.Counters.Subscriptions.Add(int64(by))
+	return true
+}
+
+func (n *Notifier) fields(f transport.Flow, life time.Duration) []sip.Field {
+	contact := "<sip:" + n.o.Transport.SentBy(f)
+	if f.Proto.Stream() {
+		contact += ";transport=" + f.Proto.Param()
+	}
+	return []sip.Field{
+		{Name: "Expires", Value: strconv.Itoa(int(life / time.Second))}, // RFC 6665 §4.2.1.1
+		{Name: "Contact", Value: contact + ">"},
+	}
+}
+
+// accept chooses the body type by the watcher's Accept, in its order but for what
+// the package has; without one it is the package's default (RFC 6665 §4.1.2.1).
+func (k *pack) accept(m *sip.Message) (v View, partial string, fault *sip.Error) {
+	if !m.Has(sip.HeaderAccept) {
+		v.Type = k.spec.Types[0]
+		return v, "", nil
+	}
+	any := false
+	_ = m.EachItem(sip.HeaderAccept, func(item string) bool {
+		typ, _, _ := strings.Cut(item, ";")
+		typ = strings.ToLower(strings.TrimSpace(typ))
+		any = any || typ == "*/*" || typ == "application/*"
+		for _, t := range k.spec.Types {
+			if t != typ {
+				continue
+			}
+			if k.partial != nil {
+				if full, ok := k.partial.Full(t); ok {
+					partial = t
+					if full != t {
+						v.Type = full
+						return false
+					}
+				}
+			}
+			if v.Type == "" {
+				v.Type = t
+			}
+		}
+		return true
+	})
+	switch {
+	case v.Type != "":
+	case any || m.Get(sip.HeaderAccept) == "":
+		v.Type = k.spec.Types[0]
+	default: // RFC 3261 §21.4.7
+		return v, "", sip.NewError(sip.StatusNotAcceptable, "", sip.Field{Name: "Accept", Value: strings.Join(k.spec.Types, ", ")})
+	}
+	return v, partial, nil
+}
+
+// readFilter takes the body of a SUBSCRIBE (RFC 6665 §3.1.3, RFC 4660 §6).
+func (k *pack) readFilter(m *sip.Message, body string) (string, error) {
+	typ := mediaType(m)
+	if k.filter == nil {
+		return "", sip.NewError(sip.StatusUnsupportedMedia, "")
+	}
+	if len(body) > maxFilter {
+		return "", sip.NewError(sip.StatusTooLarge, "")
+	}
+	if err := k.filter.ParseFilter(typ, []byte(body)); err != nil {
+		return "", sip.NewError(sip.StatusBadRequest, err.Error())
+	}
+	return strings.Clone(body), nil
+}
+
+func mediaType(m *sip.Message) string {
+	typ, _, _ := strings.Cut(m.Get(sip.HeaderContentType), ";")
+	return strings.ToLower(strings.TrimSpace(typ))
+}
+
+// eventOf keeps of an Event value what a NOTIFY repeats: the name as the watcher
+// wrote it, and the id (RFC 6665 §4.4.1).
+func eventOf(event string) string {
+	name, params, _ := strings.Cut(event, ";")
+	name = strings.TrimSpace(name)
+	if id, ok := sip.Params(";" + params).Get("id"); ok {
+		return name + ";id=" + id
+	}
+	return strings.Clone(name)
+}
+
+func idOf(event string) string {
+	_, params, _ := strings.Cut(event, ";")
+	id, _ := sip.Params(";" + params).Get("id")
+	return id
+}
+
+// deviceOf tells a watcher's devices apart: the instance (RFC 5626 §4.1), else the
+// contact.
+func deviceOf(m *sip.Message) string {
+	device := ""
+	_ = m.EachItem(sip.HeaderContact, func(item string) bool {
+		if a, err := sip.ParseAddress(item); err == nil {
+			device = a.URI
+			if v, ok := a.Params.Get("+sip.instance"); ok {
+				device = sip.Unquote(v)
+			}
+		}
+		return false
+	})
+	return strings.Clone(device)
+}
+
+// rates reads max-rate and min-rate (RFC 6446 §4.2, §5.2), in NOTIFYs a second.
+func (s *subscription) rates(event string, interval time.Duration) {
+	_, params, _ := strings.Cut(event, ";")
+	read := func(name string) time.Duration {
+		v, ok := sip.Params(";" + params).Get(name)
+		if !ok {
+			return 0
+		}
+		rate, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(rate > 0) || rate > 1000 {
+			return 0
+		}
+		return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
+	}
+	s.minGap, s.maxGap = max(read("max-rate"), interval), read("min-rate")
+	if s.maxGap > 0 {
+		s.maxGap = max(s.maxGap, time.Second, s.minGap) // no stranger has this server send faster
+	}
+}
+
+// Recover brings back what the last process served. Each watcher is told the
+// state, since what happened meanwhile is not known. Those of connections wait
+// until their watcher comes back.
+func (n *Notifier) Recover(ctx context.Context) error {
+	for owner, err := range n.o.Store.Keys(ctx, kindSubscription) {
+		if err != nil {
+			return err
+		}
+		set, err := n.o.Store.Load(ctx, store.Key{Kind: kindSubscription, Owner: owner})
+		if err != nil {
+			return err
+		}
+		for _, item := range set.Items {
+			s, pkg, aor, err := decodeSubscription(item)
+			k := n.packs[pkg]
+			if err != nil || k == nil {
+				continue
+			}
+			s.force, s.suspended = true, s.flow.Proto.Stream()
+			if n.enter(k, aor, s) == nil {
+				s.r.mu.Lock()
+				s.r.judge = true
+				s.r.mu.Unlock()
+			}
+		}
+	}
+	return nil
+}
+
+// Resume tells the watchers that Recover brought back. It is called when the
+// sockets are open.
+func (n *Notifier) Resume() {
+	for i := range n.shards {
+		sh := &n.shards[i]
+		sh.mu.Lock()
+		var all []*resource
+		for _, r := range sh.resources {
+			all = append(all, r)
+		}
+		sh.mu.Unlock()
+		for _, r := range all {
+			n.wake(r, false)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package event
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"rollcall/sip"
+	"rollcall/sip/dialog"
+	"rollcall/sip/transport"
+	"rollcall/store"
+)
+
+// kindSubscription holds the subscriptions: the owner is the local tag, with one
+// item. Its resource's index is in memory, at the server that holds the flow.
+var kindSubscription = store.NewKind("subscription", store.Soft, store.Hot)
+
+// subscription is one subscription (RFC 6665 §4.2). Its resource's lock guards
+// all that changes.
+type subscription struct {
+	r       *resource
+	dialog  dialog.Dialog
+	flow    transport.Flow // that the last SUBSCRIBE came over
+	watcher sip.AOR
+	device  string // what tells the watcher's devices apart
+	event   string // Event of NOTIFY: as the watcher wrote it, with its id
+	view    View
+	partial string // the partial body type that is sent once a full one was
+
+	standing Standing
+	rule     string
+	review   time.Time // when the verdict may change by itself
+	since    time.Time
+	expires  time.Time
+	minGap   time.Duration // RFC 6446 max-rate
+	maxGap   time.Duration // RFC 6446 min-rate
+
+	number uint32 // CSeq of the last NOTIFY, and the version of its document
+	bound  uint32 // number is stored no further than here: a restart goes on from it
+
+	inFlight  bool // a NOTIFY has no final response yet
+	waiting   bool // the state may have changed since the last NOTIFY
+	force     bool // a NOTIFY goes out whatever it says
+	suspended bool // its connection is gone; the next SUBSCRIBE brings another
+	ended     bool
+	reason    string // of the end
+	sentAt    time.Time
+	retryAt   time.Time
+	tag       string // entity-tag of the last body (RFC 5839)
+	last      Body   // last full body; kept for partial ones only
+}
+
+// numbers are reserved in blocks, so that no NOTIFY writes. At most half a block is
+// used before the next is reserved: a kill that loses the last second's writes
+// steps back into the other half, never below what was sent.
+const numberBlock = 4096
+
+// id names a subscription for operators and watcher information.
+func (s *subscription) id() string { return s.dialog.LocalTag }
+
+const subscriptionVersion = 1
+
+var errStored = errors.New("malformed stored subscription")
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.UnixMilli()) }
+
+// item is the stored form.
+func (s *subscription) item() store.Item {
+	d := &s.dialog
+	b := make([]byte, 0, 512)
+	b = append(b, subscriptionVersion, byte(s.standing))
+	for _, t := range [...]string{s.r.pack.spec.Name, s.r.aor.String(), s.watcher.String(), s.device, s.event, s.view.Class, s.view.Type,
+		s.view.Filter, s.view.Params, s.partial, s.rule, d.CallID, d.LocalTag, d.RemoteTag, d.Local, d.Remote, d.Target} {
+		b = appendText(b, t)
+	}
+	b = binary.AppendUvarint(b, uint64(len(d.Routes)))
+	for _, r := range d.Routes {
+		b = appendText(b, r)
+	}
+	b = binary.AppendUvarint(b, uint64(d.PeerCSeq))
+	b = binary.AppendUvarint(b, uint64(s.bound))
+	b = binary.AppendUvarint(b, uint64(s.minGap))
+	b = binary.AppendUvarint(b, uint64(s.maxGap))
+	b = appendTime(b, s.since)
+	flow, _ := s.flow.AppendBinary(nil) // never fails
+	b = appendText(b, string(flow))
+	return store.Item{Value: b, Expires: s.expires}
+}
+
+// reader takes a stored value apart; bad is set at the first fault.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) text() string {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) time() time.Time {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return time.Time{}
+	}
+	r.b = r.b[n:]
+	return time.UnixMilli(v).UTC()
+}
+
+// aor reads an address of record; "" is the zero one.
+func (r *reader) aor() sip.AOR {
+	s := r.text()
+	if s == "" {
+		return sip.AOR{}
+	}
+	a, err := sip.ParseAORString(s)
+	r.bad = r.bad || err != nil
+	return a
+}
+
+// decodeSubscription reads the stored form. The resource is named, not set.
+func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR, err error) {
+	if len(i.Value) < 2 || i.Value[0] != subscriptionVersion || i.Value[1] > byte(Active) {
+		return nil, "", aor, errStored
+	}
+	r := reader{b: i.Value[2:]}
+	s = &subscription{standing: Standing(i.Value[1]), expires: i.Expires}
+	d := &s.dialog
+	pkg, aor, s.watcher = r.text(), r.aor(), r.aor()
+	for _, t := range [...]*string{&s.device, &s.event, &s.view.Class, &s.view.Type, &s.view.Filter, &s.view.Params, &s.partial, &s.rule,
+		&d.CallID, &d.LocalTag, &d.RemoteTag, &d.Local, &d.Remote, &d.Target} {
+		*t = r.text()
+	}
+	n := r.number()
+	if n > dialog.MaxRoutes {
+		return nil, "", aor, errStored
+	}
+	for range n {
+		d.Routes = append(d.Routes, r.text())
+	}
+	d.PeerCSeq, s.bound = uint32(r.number()), uint32(r.number())
+	s.minGap, s.maxGap = time.Duration(r.number()), time.Duration(r.number())
+	s.since = r.time()
+	flow := r.text()
+	if r.bad || s.flow.UnmarshalBinary([]byte(flow)) != nil {
+		return nil, "", aor, errStored
+	}
+	s.number = s.bound
+	return s, pkg, aor, nil
+}
