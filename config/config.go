@@ -43,6 +43,8 @@ type Config struct {
 	Auth Auth `toml:"auth"`
 	// Messages, RFC 3428.
 	IM IM `toml:"im"`
+	// Subscriptions and publications, RFC 6665 and RFC 3903.
+	Presence Presence `toml:"presence"`
 	// What a stranger can make the server hold.
 	Limits Limits `toml:"limits"`
 	// What the server says about itself on standard error.
@@ -114,6 +116,20 @@ type XCAP struct {
 	IconBytes int `toml:"icon_bytes" unit:"bytes" reload:"restart"`
 	// Documents of one user in one application usage. More are answered 507.
 	Documents int `toml:"documents" unit:"documents" reload:"restart"`
+}
+
+// Presence bounds what watchers and publishers make the server hold.
+type Presence struct {
+	// Subscriptions of one account. One more is answered 503.
+	SubscriptionsPerWatcher int `toml:"subscriptions_per_watcher" unit:"subscriptions" reload:"yes"`
+	// Subscriptions in all.
+	Subscriptions int `toml:"subscriptions" unit:"subscriptions" reload:"yes"`
+	// Publications for one user in one event package.
+	Publications int `toml:"publications" unit:"publications" reload:"yes"`
+	// How long what was published over a connection outlives it.
+	FlowGrace Duration `toml:"flow_grace" reload:"yes"`
+	// Accounts that may publish for every user: a PBX, a voicemail server, a conference server.
+	Publishers []string `toml:"publishers" reload:"restart"`
 }
 
 // Registrar bounds registrations. SIP counts expiry in whole seconds, so these do too.
@@ -223,6 +239,7 @@ func Default() *Config {
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
+		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
 			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20,

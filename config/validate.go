@@ -203,6 +203,16 @@ func (v *validator) numbers() {
 	v.number("limits.header_count", l.HeaderCount, 32, 10_000)
 	v.number("limits.uri_bytes", l.URIBytes, 256, 64<<10)
 	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
+	pr := c.Presence
+	v.number("presence.subscriptions_per_watcher", pr.SubscriptionsPerWatcher, 1, 1_000_000)
+	v.number("presence.subscriptions", pr.Subscriptions, 1, 100_000_000)
+	v.number("presence.publications", pr.Publications, 1, 10_000)
+	v.duration("presence.flow_grace", pr.FlowGrace, time.Second, time.Hour, time.Millisecond)
+	for i, p := range pr.Publishers {
+		if user, domain, ok := strings.Cut(strings.TrimPrefix(p, "sip:"), "@"); !strings.HasPrefix(p, "sip:") || !ok || user == "" || !isHost(domain) {
+			v.fault(fmt.Sprintf("presence.publishers[%d]", i), `write an account such as "sip:pbx@example.com"`, "%q is no address of record", p)
+		}
+	}
 	x := c.XCAP
 	v.number("xcap.document_bytes", x.DocumentBytes, 4<<10, 8<<20)
 	v.number("xcap.icon_bytes", x.IconBytes, 4<<10, 8<<20)

@@ -243,7 +243,7 @@ func (n *Notifier) packOf(m *sip.Message) (*pack, *sip.Error) {
 	if k := n.packs[name]; k != nil {
 		return k, nil
 	}
-	return nil, sip.NewError(sip.StatusBadEvent, "", sip.Field{Name: "Allow-Events", Value: n.allow}) // RFC 6665 §7.2.1, §8.3.2
+	return nil, sip.NewError(sip.StatusBadEvent, "", sip.Field{Name: "Allow-Events", Value: n.allow}) // RFC 6665 §8.3.2
 }
 
 // account refuses resources that no account has.

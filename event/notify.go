@@ -140,7 +140,7 @@ func appendBody(b []byte, body Body, version uint32) []byte {
 	return append(b, body.Bytes[body.Version+1:]...)
 }
 
-// appendRates confirms the rates that are kept (RFC 6446 §4.4, §5.4).
+// appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2).
 func appendRates(b []byte, s *subscription) []byte {
 	rate := func(name string, gap time.Duration) {
 		if gap > 0 {
@@ -205,7 +205,7 @@ func (n *Notifier) idle(s *subscription, failed bool) {
 // does not say so itself.
 const retryLater = 10 * time.Second
 
-// answered takes how a NOTIFY ended (RFC 6665 §4.2.2, RFC 5057 §5.1). It runs on
+// answered takes how a NOTIFY ended (RFC 6665 §4.2.2). It runs on
 // the goroutine that read the answer.
 func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 	r := s.r

@@ -150,7 +150,7 @@ func (s *subscription) dueAt() time.Time {
 		return time.Time{}
 	}
 	at := s.retryAt
-	if !s.force && s.minGap > 0 { // RFC 6446 §5.4: what SUBSCRIBE or an end asks for goes out at once
+	if !s.force && s.minGap > 0 { // RFC 6446 §5.2: what SUBSCRIBE or an end asks for goes out at once
 		if g := s.sentAt.Add(s.minGap); g.After(at) {
 			at = g
 		}
@@ -280,7 +280,7 @@ func (v *views) body(view View) made {
 	return m
 }
 
-// entityTag names a body for conditional notification (RFC 5839 §4): equal bodies
+// entityTag names a body for conditional notification (RFC 5839 §6.1): equal bodies
 // have equal tags, also after a restart.
 func entityTag(b Body) string {
 	h := fnv.New64a()

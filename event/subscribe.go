@@ -50,13 +50,16 @@ func (n *Notifier) Subscribe(ctx context.Context, rq Request) (Answer, error) {
 
 func (n *Notifier) subscribe(ctx context.Context, rq Request) (Answer, error) {
 	m := rq.Message
-	k, fault := n.packOf(m)
-	if fault != nil {
-		return Answer{}, fault
-	}
 	to, err := m.To()
 	if err != nil {
 		return Answer{}, sip.NewError(sip.StatusBadRequest, "Malformed To")
+	}
+	if tag := to.Tag(); tag != "" && n.subscription(tag) == nil { // RFC 3261 §12.2.2
+		return Answer{}, sip.NewError(sip.StatusNoDialog, "")
+	}
+	k, fault := n.packOf(m)
+	if fault != nil {
+		return Answer{}, fault
 	}
 	life, fault := expires(m, k.spec.Default, k.spec.Min, k.spec.Max)
 	if fault != nil {
@@ -127,13 +130,10 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	}}, nil
 }
 
-// refresh serves a SUBSCRIBE within a dialog (RFC 6665 §4.2.1.1).
+// refresh serves a SUBSCRIBE within a dialog (RFC 6665 §4.2.1.4).
 func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) (Answer, error) {
 	m := rq.Message
-	sh := n.shardOf(tag)
-	sh.mu.Lock()
-	s := sh.subs[tag]
-	sh.mu.Unlock()
+	s := n.subscription(tag)
 	gone := sip.NewError(sip.StatusNoDialog, "")
 	if s == nil || s.r.pack != k {
 		return Answer{}, gone
@@ -158,7 +158,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	case life == 0:
 		s.end("timeout")
 	case match != "" && (match == "*" || match == s.tag) && !s.waiting && s.standing == Active:
-		status = statusNoNotification // RFC 5839 §5.3
+		status = statusNoNotification // RFC 5839 §6.3
 	default:
 		s.force = true
 	}
@@ -168,6 +168,14 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 		n.store(s)
 	}
 	return Answer{Status: status, Fields: n.fields(rq.Flow, life), Then: func() { n.wake(r, false) }}, nil
+}
+
+// subscription returns the one with that local tag, or nil.
+func (n *Notifier) subscription(tag string) *subscription {
+	sh := n.shardOf(tag)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.subs[tag]
 }
 
 // statusNoNotification says that no NOTIFY follows (RFC 5839 §7.1).
@@ -330,7 +338,7 @@ func deviceOf(m *sip.Message) string {
 	return strings.Clone(device)
 }
 
-// rates reads max-rate and min-rate (RFC 6446 §4.2, §5.2), in NOTIFYs a second.
+// rates reads max-rate and min-rate (RFC 6446 §9.1), in NOTIFYs a second.
 func (s *subscription) rates(event string, interval time.Duration) {
 	_, params, _ := strings.Cut(event, ";")
 	read := func(name string) time.Duration {

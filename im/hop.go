@@ -206,3 +206,27 @@ func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
 	}
 	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(n)), nil
 }
+
+// Reach gives then a flow for a request of so many bytes to a URI that a peer
+// named over from: at once if there is one, else on a goroutine of its own, when
+// it is made. False: there is no way. A long request moves to TCP as a MESSAGE
+// does.
+func (r *Relay) Reach(uri string, from transport.Flow, size int, then func(transport.Flow, bool)) {
+	h, ok := r.toURI(hop{uri: uri}, uri, from)
+	if !ok {
+		then(transport.Flow{}, false)
+		return
+	}
+	flow, ok := r.flowOf(h)
+	if ok && !flow.Proto.Stream() && size > maxDatagram && h.remote.IsValid() && !r.noTCP.has(flow.Remote) {
+		h.proto, h.fallback, ok = transport.TCP, flow, false
+	}
+	if ok {
+		then(flow, true)
+		return
+	}
+	r.o.Go(func() {
+		flow, err := r.connect(r.ctx, h)
+		then(flow, err == nil)
+	})
+}

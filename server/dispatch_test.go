@@ -46,7 +46,7 @@ func TestAnswers(t *testing.T) {
 		{"secure scheme of a message", "MESSAGE", "sips:bob@example.com", "", nil, 416, "", ""}, // there is no TLS
 		{"scheme nobody knows", "OPTIONS", "foo:bar", "", nil, 416, "", ""},
 		{"domain of nobody", "REGISTER", "sip:example.net", "", nil, 404, "", ""},
-		{"content coding", "PUBLISH", bob, "xx", []string{"Event: presence", "Content-Encoding: deflate"}, 415, "Accept-Encoding", "identity"},
+		{"content coding", "PUBLISH", bob, "xx", []string{"Event: presence", "Content-Encoding: gzip"}, 415, "Accept-Encoding", "deflate, identity"},
 		{"content coding without content", "SUBSCRIBE", bob, "", []string{"Event: presence", "Content-Encoding: deflate"}, 401, "", ""},
 		{"no hop left", "MESSAGE", bob, "hi", []string{"Max-Forwards: 0"}, 483, "", ""},
 		{"no hop left to a user", "OPTIONS", bob, "", []string{"Max-Forwards: 0"}, 483, "", ""},

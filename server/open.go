@@ -14,6 +14,7 @@ import (
 	"rollcall/archive"
 	"rollcall/auth"
 	"rollcall/config"
+	"rollcall/event"
 	"rollcall/im"
 	"rollcall/policy"
 	"rollcall/registrar"
@@ -104,7 +105,12 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
 		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 	}, relaySettings(cfg))
+	s.notifier = event.New(event.Options{
+		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
+		Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
+	}, s.packages(cfg)...)
 	if err := s.recover(); err != nil {
+		s.notifier.Close()
 		s.relay.Close()
 		s.tx.Close()
 		return nil, err
@@ -126,6 +132,9 @@ func (s *Server) recover() error {
 	since := time.Now()
 	if !last.IsZero() && last.Before(since) {
 		since = last
+	}
+	if err := s.notifier.Recover(s.ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		return fmt.Errorf("read the subscriptions: %w", err)
 	}
 	return s.relay.Recover(s.ctx, since)
 }
@@ -197,9 +206,10 @@ func (s *Server) Reload(cfg *config.Config) error {
 		s.log.Warn("configuration key applies after a restart", zap.String("key", key))
 	}
 	next := *s.cfg.Load()
-	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone
+	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone, next.Presence = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone, cfg.Presence
 	s.registrar.Reload(s.registrarOptions(&next))
 	s.relay.Reload(relaySettings(&next))
+	s.notifier.Reload(eventSettings(&next))
 	s.cfg.Store(&next)
 	s.log.Info("configuration reloaded")
 	return nil
@@ -208,6 +218,7 @@ func (s *Server) Reload(cfg *config.Config) error {
 // flowClosed ends what hung on a connection.
 func (s *Server) flowClosed(f transport.Flow) {
 	s.tx.FlowClosed(f)
+	s.notifier.FlowClosed(s.ctx, f)
 	if err := s.registrar.FlowClosed(s.ctx, f); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("bindings of a closed connection stay until they expire", zap.Stringer("flow", f), zap.Error(err))
 	}

@@ -39,7 +39,9 @@ func (rq *request) fail(err error) {
 func (rq *request) respond(r *sip.Reply) {
 	s := rq.s
 	s.counters.answered(r.Status)
-	r.ToTag = rq.key.Tag()
+	if r.ToTag == "" {
+		r.ToTag = rq.key.Tag()
+	}
 	rq.out = rq.m.AppendReply(rq.out[:0], rq.flow.Remote, r)
 	switch {
 	case rq.tx != nil && !rq.known:

@@ -20,6 +20,7 @@ import (
 	"rollcall/archive"
 	"rollcall/auth"
 	"rollcall/config"
+	"rollcall/event"
 	"rollcall/im"
 	"rollcall/registrar"
 	"rollcall/sip/transaction"
@@ -52,6 +53,7 @@ type Server struct {
 	authn     *auth.Authenticator
 	registrar *registrar.Registrar
 	relay     *im.Relay
+	notifier  *event.Notifier
 	transport *transport.Transport
 	tx        *transaction.Layer
 	counters  *counters
@@ -123,6 +125,7 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 		}
 	}
 	s.bound.Store(b)
+	s.notifier.Resume()
 	l, err := api.ListenControl(cfg.Socket())
 	if err != nil {
 		return servers, err
@@ -222,6 +225,7 @@ func (s *Server) drain() {
 func (s *Server) close() error {
 	s.stop()
 	s.relay.Close()
+	s.notifier.Close()
 	_ = s.transport.Close()
 	s.work.Wait()
 	s.tx.Close()

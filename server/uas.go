@@ -11,7 +11,8 @@ import (
 
 // inspect makes the checks of a user agent server that come before those of the
 // method (RFC 3261 §8.2): whom it is for, what it requires, what its body needs.
-func (rq *request) inspect(extensions []string) *sip.Error {
+// Encodings are what the body may have been put into besides identity.
+func (rq *request) inspect(extensions []string, encodings ...string) *sip.Error {
 	m := rq.m
 	u := m.URI()
 	if !u.IsSIP() {
@@ -23,8 +24,8 @@ func (rq *request) inspect(extensions []string) *sip.Error {
 	if unknown := rq.unknown(sip.HeaderRequire, extensions); unknown != "" { // §8.2.2.3
 		return sip.NewError(sip.StatusBadExtension, "", sip.Field{Name: "Unsupported", Value: unknown})
 	}
-	if enc := m.Get(sip.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") && m.Body() != "" { // §8.2.3
-		return sip.NewError(sip.StatusUnsupportedMedia, "", sip.Field{Name: "Accept-Encoding", Value: "identity"})
+	if enc := strings.ToLower(m.Get(sip.HeaderContentEncoding)); enc != "" && enc != "identity" && m.Body() != "" && !slices.Contains(encodings, enc) { // §8.2.3
+		return sip.NewError(sip.StatusUnsupportedMedia, "", sip.Field{Name: "Accept-Encoding", Value: strings.Join(append(encodings, "identity"), ", ")})
 	}
 	return nil
 }
@@ -133,37 +134,6 @@ func (rq *request) options() {
 		{Name: "Accept-Encoding", Value: "identity"},
 		{Name: "Supported", Value: strings.Join(extensions, ", ")},
 	}})
-}
-
-// subscribe serves SUBSCRIBE (RFC 6665 §4.2.1). There is no event package yet,
-// so what remains is who asks, whether the dialog exists and 489.
-func (rq *request) subscribe() {
-	if fault := rq.inspect(nil); fault != nil {
-		rq.fail(fault)
-		return
-	}
-	if _, err := rq.authenticate(auth.Server); err != nil {
-		rq.fail(err)
-		return
-	}
-	if to, err := rq.m.To(); err == nil && to.Tag() != "" {
-		rq.fail(sip.NewError(sip.StatusNoDialog, ""))
-		return
-	}
-	rq.fail(sip.NewError(sip.StatusBadEvent, ""))
-}
-
-// publish serves PUBLISH (RFC 3903 §6), as subscribe does SUBSCRIBE.
-func (rq *request) publish() {
-	if fault := rq.inspect(nil); fault != nil {
-		rq.fail(fault)
-		return
-	}
-	if _, err := rq.authenticate(auth.Server); err != nil {
-		rq.fail(err)
-		return
-	}
-	rq.fail(sip.NewError(sip.StatusBadEvent, ""))
 }
 
 // noDialog answers what belongs to a dialog or transaction that is not here
