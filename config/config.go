@@ -238,7 +238,7 @@ func Default() *Config {
 			NonceLife: Duration{time.Hour}, AcceptRFC2069: true, MD5ForOldClients: true,
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
-		IM: IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
+		IM:       IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
 		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"context"
 	"compress/zlib"
+	"context"
 	"io"
 	"strings"
 
