@@ -1,10 +1,44 @@
-// Package presence is the event package "presence": what a person is doing and
-// where the person can be reached, told to those who may know it.
+// Package presence is the event package "presence" (RFC 3856): what a person is
+// doing and where the person can be reached, told to those who may know it.
 //
-// It is the place of PIDF (RFC 3863), the data model (RFC 4479) and its rich
-// extensions (RFC 4480, 4481, 4482, 5196), the composition of several
-// publications into one document (RFC 3856), authorization rules (RFC 5025 over
-// RFC 4745) and partial documents (RFC 5262, 5263, 5264).
+// It reads and writes PIDF (RFC 3863) with the data model (RFC 4479), RPID (RFC
+// 4480), timed status (RFC 4481), CIPID (RFC 4482) and capabilities (RFC 5196).
+// What it does not know of a document survives.
 //
-// Nothing of that is here yet.
+// # Composition
+//
+// Several publications become one document (RFC 3856 §6.11.1):
+//
+//   - Services: the tuples of all publications stand side by side. An id that is
+//     taken already is changed. Open ones come first, as some clients read the
+//     first tuple alone, then closed ones, then those without basic status. Within
+//     these the older publication comes first.
+//   - The contact of a tuple is the presentity's own address in place of a sip or
+//     sips one: a watcher calls the person, not the device.
+//   - Person: one, made of all. Of elements with the same name the one counts
+//     whose person is newest, by its timestamp if that is not in the future of the
+//     publication, else by when it was published. An element without content
+//     counts only if nobody has one with content, and one that is past its "until"
+//     does not count.
+//   - Devices: of those with the same deviceID the newest.
+//   - Notes: a person without a note gets that of the first tuple that has one,
+//     and the first tuple, if without, gets the person's: clients look in one
+//     place only.
+//   - A timed status that covers the present takes the place of the status (RFC
+//     4481 §3).
+//   - A publication whose connection is lost leaves its tuples, closed, and
+//     nothing else.
+//   - Registration is a hint: if no publication says open or closed, a registered
+//     user is open, with a tuple for each binding (RFC 3856 §7.2).
+//   - There is always a tuple with basic status: closed, if nothing else is known.
+//
+// # Views
+//
+// A watcher with the class ClassOffline sees what it would see of somebody who
+// never published. Other classes are transformed by the rules that gave them.
+//
+// # Left out
+//
+// Validation against the schemas beyond what composition needs, and conversion of
+// geographic locations, which pass as they are.
 package presence

@@ -1,0 +1,74 @@
+package presence
+
+import (
+	"context"
+
+	"rollcall/event"
+	"rollcall/sip"
+	"rollcall/xmltree"
+)
+
+// MayPublish implements event.Publishable: an account publishes for itself alone.
+func (p *Package) MayPublish(_ context.Context, publisher, resource sip.AOR) error {
+	if publisher != resource {
+		return sip.NewError(403, "Publish for yourself only")
+	}
+	return nil
+}
+
+// Parse implements event.Publishable. What it returns is a *Document.
+func (p *Package) Parse(resource sip.AOR, typ string, body []byte, old *event.Publication) (any, string, []byte, error) {
+	switch typ {
+	case TypePIDF:
+		d, err := ParseDocument(resource, body)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		return d, "", nil, nil
+	}
+	return nil, "", nil, sip.NewError(415, "", sip.Field{Name: "Accept", Value: TypePIDF})
+}
+
+// shared are tuple ids that stand in the program of a client: all its
+// installations have them, two of one account too.
+var shared = map[string]bool{
+	"bs35r9f": true, // libpurple
+	"t4109":   true, // baresip
+}
+
+// minOwnID is the length below which an id is not taken for one that a device
+// made up for itself.
+const minOwnID = 5
+
+// Replaces implements event.Publishable: a new publication makes void what the same
+// device published before, and what has a tuple with its id, as after a restart of
+// the device. Ids that devices may share say nothing.
+func (p *Package) Replaces(next, old *event.Publication) bool {
+	if next.Publisher != old.Publisher {
+		return false
+	}
+	if next.Device != "" && next.Device == old.Device {
+		return true
+	}
+	a, okA := next.Parsed.(*Document)
+	b, okB := old.Parsed.(*Document)
+	if !okA || !okB {
+		return false
+	}
+	for _, t := range a.Tuples {
+		id, _ := t.Attr("", "id")
+		if len(id) >= minOwnID && !shared[id] && hasID(b.Tuples, id) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasID(tuples []*xmltree.Element, id string) bool {
+	for _, t := range tuples {
+		if v, _ := t.Attr("", "id"); v == id {
+			return true
+		}
+	}
+	return false
+}
