@@ -14,6 +14,8 @@ func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v eve
 	doc := p.view(resource, s, v.Class)
 	b := event.Body{Type: v.Type, Version: -1}
 	switch v.Type {
+	case TypeDiff:
+		b = numberedBody(numbered("pidf-full", doc))
 	case TypeXPIDF:
 		b.Bytes = xpidf(resource, doc)
 	default:

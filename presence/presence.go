@@ -85,12 +85,12 @@ func New(o Options) *Package {
 func (p *Package) Spec() event.Spec {
 	return event.Spec{
 		Name:     Name,
-		Types:    []string{TypePIDF, TypeXPIDF},
+		Types:    []string{TypePIDF, TypeDiff, TypeXPIDF},
 		Default:  time.Hour,
 		Min:      time.Minute,
 		Max:      24 * time.Hour,
 		Interval: p.o.Interval,
-		Publish:  []string{TypePIDF},
+		Publish:  []string{TypePIDF, TypeDiff},
 	}
 }
 

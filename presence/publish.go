@@ -25,8 +25,14 @@ func (p *Package) Parse(resource sip.AOR, typ string, body []byte, old *event.Pu
 			return nil, "", nil, err
 		}
 		return d, "", nil, nil
+	case TypeDiff:
+		d, full, err := parsePartial(resource, body, old)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		return d, TypePIDF, full, nil
 	}
-	return nil, "", nil, sip.NewError(415, "", sip.Field{Name: "Accept", Value: TypePIDF})
+	return nil, "", nil, sip.NewError(415, "", sip.Field{Name: "Accept", Value: TypePIDF + ", " + TypeDiff})
 }
 
 // shared are tuple ids that stand in the program of a client: all its
