@@ -1,0 +1,250 @@
+package event
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rollcall/sip"
+	"rollcall/xmltree"
+)
+
+// Member is an entry of a resource list (RFC 4826 §3).
+type Member struct {
+	AOR  sip.AOR
+	Name string // display name
+}
+
+// Lists knows resource lists (RFC 4662 §3).
+type Lists interface {
+	// Members returns the members of a list that is watched by its URI, nested ones
+	// resolved, each once. False: the URI is no list. An error of the list's is a
+	// *sip.Error, as for a watcher who may not use it.
+	Members(ctx context.Context, list, watcher sip.AOR) ([]Member, bool, error)
+	// Parse reads the list that a SUBSCRIBE carries (RFC 5367 §4).
+	Parse(body []byte) ([]Member, error)
+}
+
+// MaxMembers bounds one list; more are answered 403.
+const MaxMembers = 500
+
+// RFC 4662 §5 and RFC 5367 §5 name these.
+const (
+	optionList      = "eventlist"
+	optionRecipient = "recipient-list-subscribe"
+	typeList        = "application/resource-lists+xml"
+	typeRLMI        = "application/rlmi+xml"
+	nsRLMI          = "urn:ietf:params:xml:ns:rlmi"
+)
+
+// list is what a subscription to many resources has besides. The lock of its
+// subscription's resource guards it.
+type list struct {
+	members  []*member
+	bare     bool // Content-ID without brackets, for who knows no other form
+	told     bool // full state went out since the last SUBSCRIBE
+	boundary string
+}
+
+// member is one resource of a list: a subscription without a dialog in the
+// resource's own queue, whose NOTIFYs become parts of the list's.
+type member struct {
+	sub     *subscription
+	aor     sip.AOR
+	name    string
+	body    Body
+	changed bool
+}
+
+// listOf returns the members that a SUBSCRIBE is about; nil for a single resource.
+func (n *Notifier) listOf(ctx context.Context, rq Request) ([]Member, error) {
+	m := rq.Message
+	if n.o.Lists == nil {
+		return nil, nil
+	}
+	var members []Member
+	var found bool
+	var err error
+	if rq.Body != "" && mediaType(m) == typeList {
+		if members, err = n.o.Lists.Parse([]byte(rq.Body)); err != nil {
+			return nil, sip.NewError(sip.StatusBadRequest, reason(err))
+		}
+		found = true
+	} else if aor, err := sip.ParseAOR(m.URI()); err == nil {
+		if members, found, err = n.o.Lists.Members(ctx, aor, rq.From.AOR()); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case !found:
+		return nil, nil
+	case !m.HasTag(sip.HeaderSupported, optionList) && !m.HasTag(sip.HeaderRequire, optionList): // RFC 4662 §4.2
+		return nil, sip.NewError(statusExtensionRequired, "", sip.Field{Name: "Require", Value: optionList})
+	case len(members) > MaxMembers:
+		return nil, sip.NewError(sip.StatusForbidden, "List is too long")
+	case len(members) == 0:
+		return nil, sip.NewError(sip.StatusNotFound, "List is empty")
+	}
+	return members, nil
+}
+
+const statusExtensionRequired = 421
+
+// enroll makes the subscriptions to the members (RFC 4662 §4.3). Each is judged by
+// itself: who may not see one learns no more of it than that.
+func (n *Notifier) enroll(ctx context.Context, k *pack, s *subscription, members []Member) {
+	for _, m := range members {
+		e := &member{aor: m.AOR, name: m.Name, changed: true}
+		e.sub = &subscription{watcher: s.watcher, event: s.event, view: s.view, since: s.since, expires: s.expires, parent: s, entry: e, force: true}
+		known, err := n.o.Accounts.Has(ctx, m.AOR)
+		if err == nil && known {
+			v, err := k.Authorize(ctx, m.AOR, Watcher{AOR: s.watcher, Event: s.event})
+			if err == nil {
+				e.sub.standing, e.sub.rule, e.sub.review, e.sub.view.Class = v.Standing, v.Rule, v.Until, v.Class
+			}
+		}
+		s.list.members = append(s.list.members, e)
+	}
+}
+
+// attach puts the members into the queues of their resources.
+func (n *Notifier) attach(k *pack, s *subscription) {
+	for _, e := range s.list.members {
+		if e.sub.standing != Refused {
+			n.join(k, e.aor, e.sub)
+		}
+	}
+}
+
+// detach takes them out.
+func (n *Notifier) detach(s *subscription) {
+	for _, e := range s.list.members {
+		if r := e.sub.r; r != nil {
+			r.mu.Lock()
+			if i := slices.Index(r.subs, e.sub); i >= 0 {
+				r.subs = slices.Delete(r.subs, i, i+1)
+			}
+			r.mu.Unlock()
+			n.settle(r)
+		}
+	}
+}
+
+// deliver takes what a member sees now and has the list told.
+func (n *Notifier) deliver(v *views, s *subscription) {
+	r := v.r
+	r.mu.Lock()
+	standing, view, tag, force := s.standing, s.view, s.tag, s.force
+	s.force, s.inFlight = false, false
+	r.mu.Unlock()
+	var m made
+	if standing == Active {
+		if m = v.body(view); m.err != nil {
+			return
+		}
+	}
+	if m.tag == tag && !force {
+		return
+	}
+	r.mu.Lock()
+	s.tag = m.tag
+	ended := s.ended
+	r.mu.Unlock()
+	p := s.parent.r
+	p.mu.Lock()
+	s.entry.body, s.entry.changed = m.body, true
+	if ended {
+		s.standing = Refused
+	}
+	s.parent.waiting = true
+	p.mu.Unlock()
+	n.wake(p, false)
+}
+
+// listBody writes the list's NOTIFY: all members, or those that changed since
+// the last one (RFC 4662 §5.2, §5.3). Version counts from 0.
+func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
+	r := s.r
+	if full { // what the members have not told yet
+		for _, e := range s.list.members {
+			if e.sub.r != nil && e.sub.standing == Active && len(e.body.Bytes) == 0 {
+				if m := (&views{n: n, r: e.sub.r}).body(e.sub.view); m.err == nil {
+					r.mu.Lock()
+					e.body = m.body
+					r.mu.Unlock()
+				}
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	root := xmltree.New(nsRLMI, "", "list")
+	root.SetAttr("", "uri", r.aor.String())
+	root.SetAttr("", "version", strconv.FormatUint(uint64(version), 10))
+	root.SetAttr("", "fullState", strconv.FormatBool(full))
+	var parts []byte
+	for i, e := range s.list.members {
+		if !full && !e.changed {
+			continue
+		}
+		e.changed = false
+		x := xmltree.New(nsRLMI, "", "resource")
+		x.SetAttr("", "uri", e.aor.String())
+		if e.name != "" {
+			name := xmltree.New(nsRLMI, "", "name")
+			name.Append(xmltree.Text(e.name))
+			x.Append(name)
+		}
+		instance := xmltree.New(nsRLMI, "", "instance")
+		instance.SetAttr("", "id", "1")
+		instance.SetAttr("", "state", e.sub.standing.String())
+		switch {
+		case e.sub.standing == Refused:
+			instance.SetAttr("", "reason", "rejected")
+		case len(e.body.Bytes) > 0:
+			cid := strconv.Itoa(i) + "." + strconv.FormatUint(uint64(version), 10) + "@" + r.aor.Domain()
+			instance.SetAttr("", "cid", cid)
+			parts = s.list.appendPart(parts, cid, e.body.Type, numbered(e.body, version+1))
+		}
+		x.Append(instance)
+		root.Append(x)
+	}
+	start := "list." + strconv.FormatUint(uint64(version), 10) + "@" + r.aor.Domain()
+	b := s.list.appendPart(nil, start, typeRLMI+`;charset="UTF-8"`, root.Document())
+	b = append(b, parts...)
+	b = append(append(append(b, "--"...), s.list.boundary...), "--\r\n"...)
+	typ := `multipart/related;type="application/rlmi+xml"`
+	if !s.list.bare {
+		typ += `;start="<` + start + `>"`
+	}
+	return Body{Type: typ + ";boundary=" + s.list.boundary, Bytes: b, Version: -1} // unquoted: a quoted one crashes old clients
+}
+
+// numbered writes a member's document with its number.
+func numbered(b Body, version uint32) []byte {
+	if b.Version < 0 {
+		return b.Bytes
+	}
+	out := append(make([]byte, 0, len(b.Bytes)+10), b.Bytes[:b.Version]...)
+	return append(strconv.AppendUint(out, uint64(version), 10), b.Bytes[b.Version+1:]...)
+}
+
+// appendPart writes one part. RFC 2045 §7 wants brackets around a Content-ID;
+// liblinphone knows only the bare form.
+func (l *list) appendPart(b []byte, cid, typ string, body []byte) []byte {
+	b = append(append(append(b, "--"...), l.boundary...), "\r\nContent-Transfer-Encoding: binary\r\nContent-Id: "...)
+	if l.bare {
+		b = append(b, cid...)
+	} else {
+		b = append(append(append(b, '<'), cid...), '>')
+	}
+	b = append(append(append(b, "\r\nContent-Type: "...), typ...), "\r\n\r\n"...)
+	return append(append(b, body...), "\r\n"...)
+}
+
+// bareContentID reports clients that know Content-Id without brackets only.
+func bareContentID(m *sip.Message) bool {
+	ua := strings.ToLower(m.Get(sip.HeaderUserAgent))
+	return strings.Contains(ua, "linphone") || strings.Contains(ua, "belle-sip")
+}
