@@ -70,6 +70,7 @@ type Options struct {
 	Requests  Requests
 	Transport Transport
 	Accounts  Accounts
+	Lists     Lists // nil: none
 	Settings  Settings
 	Log       *zap.Logger
 	// Go runs what has to wait on a goroutine of its own.
@@ -96,7 +97,11 @@ type pack struct {
 	filter  Filterable
 	viewer  Viewer
 	observe []func(sip.AOR)
+	list    *pack // of its lists: a queue beside that of the single resource
 }
+
+// listSuffix marks the lists of a package in the store.
+const listSuffix = " list"
 
 // Notifier is the engine. All methods may be called by many goroutines.
 type Notifier struct {
@@ -151,6 +156,9 @@ func New(o Options, packages ...Package) *Notifier {
 		k.filter, _ = p.(Filterable)
 		k.viewer, _ = p.(Viewer)
 		n.packs[k.spec.Name] = k
+		of := *k
+		of.spec.Name += listSuffix
+		k.list = &of
 		names = append(names, k.spec.Name)
 	}
 	n.allow = strings.Join(names, ", ")
@@ -213,6 +221,9 @@ func (n *Notifier) run() {
 		}
 	}
 }
+
+// isList tells the queue of a list from that of single resources.
+func (k *pack) isList() bool { return strings.HasSuffix(k.spec.Name, listSuffix) }
 
 func (n *Notifier) shardOf(s string) *shard { return &n.shards[maphash.String(n.seed, s)%shardCount] }
 

@@ -17,9 +17,14 @@ import (
 
 // notifyAll sends each of the subscriptions, which are marked in flight, what it
 // sees now.
-func (n *Notifier) notifyAll(r *resource, due []*subscription, now time.Time) {
+func (n *Notifier) notifyAll(r *resource, due []*subscription) {
 	v := views{n: n, r: r}
+	now := time.Now()
 	for _, s := range due {
+		if s.parent != nil {
+			n.deliver(&v, s)
+			continue
+		}
 		n.notify(&v, s, now)
 	}
 }
@@ -35,6 +40,14 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 
 	var m made
 	switch {
+	case s.list != nil:
+		r.mu.Lock()
+		full, version := force || !s.list.told, s.number
+		s.list.told = true
+		r.mu.Unlock()
+		m.body = n.listBody(s, version, full)
+		tag = "" // each is told
+		m.tag = entityTag(m.body)
 	case standing == Active && reason != "rejected":
 		m = v.body(view)
 		if m.err != nil { // told again when the state changes or the watcher asks
@@ -83,6 +96,9 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		tail = appendRates(tail, s)
 	}
 	tail = append(tail, "\r\n"...)
+	if s.list != nil { // RFC 4662 §4.4
+		tail = append(tail, "Require: eventlist\r\n"...)
+	}
 	if m.tag != "" { // RFC 5839 §6.1
 		tail = append(append(append(tail, "SIP-ETag: "...), m.tag...), "\r\n"...)
 	}

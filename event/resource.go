@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rollcall/sip"
+	"rollcall/sip/transport"
 )
 
 // resource is what somebody watches: the serial queue of everything that happens
@@ -109,7 +110,7 @@ func (n *Notifier) tell(r *resource) (more bool) {
 	var due []*subscription
 	for _, s := range r.subs {
 		switch {
-		case !now.Before(s.expires) && !s.ended:
+		case s.parent == nil && !now.Before(s.expires) && !s.ended:
 			s.end("timeout")
 		case s.maxGap > 0 && !s.inFlight && !s.sentAt.IsZero() && now.Sub(s.sentAt) >= s.maxGap:
 			s.force = true
@@ -125,7 +126,7 @@ func (n *Notifier) tell(r *resource) (more bool) {
 	}
 	r.mu.Unlock()
 	if len(due) > 0 {
-		n.notifyAll(r, due, now)
+		n.notifyAll(r, due)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,7 +171,7 @@ func (n *Notifier) plan(r *resource) {
 		}
 	}
 	for _, s := range r.subs {
-		if !s.ended {
+		if !s.ended && s.parent == nil {
 			earlier(s.expires)
 			earlier(s.review)
 			if s.maxGap > 0 && !s.suspended && !s.sentAt.IsZero() {
@@ -191,6 +192,9 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 			list = append(list, s)
 		}
 	}
+	if r.pack.isList() { // its members are judged in their own queues
+		list = nil
+	}
 	r.mu.Unlock()
 	for _, s := range list {
 		v, err := r.pack.Authorize(n.ctx, r.aor, Watcher{AOR: s.watcher, Event: s.event})
@@ -207,7 +211,7 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 			s.standing, s.view.Class, s.last, s.force = v.Standing, v.Class, Body{}, true
 		}
 		r.mu.Unlock()
-		if changed {
+		if changed && s.parent == nil {
 			n.store(s)
 			r.pack.tellObservers(r.aor)
 		}
@@ -301,6 +305,10 @@ func (n *Notifier) drop(s *subscription) {
 	if i < 0 {
 		return
 	}
+	if s.list != nil {
+		n.detach(s)
+	}
+	n.flows.move(s, s.flow, transport.Flow{})
 	sh := n.shardOf(s.id())
 	sh.mu.Lock()
 	delete(sh.subs, s.id())

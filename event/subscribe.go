@@ -75,10 +75,20 @@ func (n *Notifier) subscribe(ctx context.Context, rq Request) (Answer, error) {
 // (RFC 6665 §4.4.3).
 func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Duration) (Answer, error) {
 	m := rq.Message
-	aor, err := n.account(ctx, m)
+	members, err := n.listOf(ctx, rq)
 	if err != nil {
 		return Answer{}, err
 	}
+	var aor sip.AOR
+	if members == nil {
+		aor, err = n.account(ctx, m)
+	} else if aor, err = sip.ParseAOR(m.URI()); err != nil {
+		aor, err = rq.From.AOR(), nil // a list that is told to the server itself
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	aor = aor.Clone()
 	event := m.Get(sip.HeaderEvent)
 	if len(event) > maxEvent {
 		return Answer{}, sip.NewError(sip.StatusBadRequest, "Event is too long")
@@ -87,15 +97,17 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	if fault != nil {
 		return Answer{}, fault
 	}
-	verdict, err := k.Authorize(ctx, aor, Watcher{AOR: rq.From.AOR(), Event: event})
-	if err != nil {
-		return Answer{}, err
+	verdict := Verdict{Standing: Active, Rule: "list"} // its members are judged one by one
+	if members == nil {
+		if verdict, err = k.Authorize(ctx, aor, Watcher{AOR: rq.From.AOR(), Event: event}); err != nil {
+			return Answer{}, err
+		}
 	}
 	if verdict.Standing == Refused { // RFC 6665 §4.2.1.3; nobody is told anything
 		return Answer{}, sip.NewError(sip.StatusForbidden, "")
 	}
 	view.Class = verdict.Class
-	if rq.Body != "" {
+	if rq.Body != "" && members == nil {
 		if view.Filter, err = k.readFilter(m, rq.Body); err != nil {
 			return Answer{}, err
 		}
@@ -118,15 +130,26 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 		s.end("timeout")
 		s.expires = rq.Now
 	}
-	if fault := n.enter(k, aor, s); fault != nil {
+	fields := n.fields(rq.Flow, life)
+	in := k
+	if members != nil {
+		in, s.partial = k.list, ""
+		s.list = &list{bare: bareContentID(m), boundary: newTag()}
+		fields = append(fields, sip.Field{Name: "Require", Value: optionList}) // RFC 4662 §4.3
+		n.enroll(ctx, k, s, members)
+	}
+	if fault := n.enter(in, aor, s); fault != nil {
 		return Answer{}, fault
 	}
 	if life > 0 {
+		if members != nil {
+			n.attach(k, s)
+		}
 		n.store(s)
 	}
-	return Answer{Status: sip.StatusOK, ToTag: tag, Fields: n.fields(rq.Flow, life), Then: func() {
+	return Answer{Status: sip.StatusOK, ToTag: tag, Fields: fields, Then: func() {
 		n.wake(s.r, false)
-		k.tellObservers(aor)
+		in.tellObservers(aor)
 	}}, nil
 }
 
@@ -135,7 +158,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	m := rq.Message
 	s := n.subscription(tag)
 	gone := sip.NewError(sip.StatusNoDialog, "")
-	if s == nil || s.r.pack != k {
+	if s == nil || s.r.pack != k && s.r.pack != k.list {
 		return Answer{}, gone
 	}
 	r := s.r
@@ -161,6 +184,12 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 		status = statusNoNotification // RFC 5839 §6.3
 	default:
 		s.force = true
+	}
+	if s.list != nil { // RFC 4662 §5.2: full state follows each SUBSCRIBE
+		s.list.told = false
+		for _, e := range s.list.members {
+			e.sub.expires = s.expires
+		}
 	}
 	r.mu.Unlock()
 	n.flows.move(s, was, rq.Flow)
@@ -188,25 +217,7 @@ func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
 	if !n.count(s.watcher, 1) {
 		return sip.NewError(sip.StatusServiceUnavailable, "Too many subscriptions", sip.Field{Name: "Retry-After", Value: "60"})
 	}
-	var dead []*subscription
-	for {
-		r := n.resource(k, aor, true)
-		r.mu.Lock()
-		if r.gone {
-			r.mu.Unlock()
-			continue
-		}
-		for _, o := range r.subs {
-			if o.watcher == s.watcher && o.device == s.device && o.event == s.event && !o.ended && !s.ended {
-				o.ended = true
-				dead = append(dead, o)
-			}
-		}
-		s.r = r
-		r.subs = append(r.subs, s)
-		r.mu.Unlock()
-		break
-	}
+	dead := n.join(k, aor, s)
 	sh := n.shardOf(s.id())
 	sh.mu.Lock()
 	sh.subs[s.id()] = s
@@ -216,6 +227,29 @@ func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
 		n.drop(o)
 	}
 	return nil
+}
+
+// join puts a subscription into its resource's queue and returns those it makes
+// void.
+func (n *Notifier) join(k *pack, aor sip.AOR, s *subscription) (dead []*subscription) {
+	for {
+		r := n.resource(k, aor, true)
+		r.mu.Lock()
+		if r.gone {
+			r.mu.Unlock()
+			continue
+		}
+		for _, o := range r.subs {
+			if s.parent == nil && o.parent == nil && o.watcher == s.watcher && o.device == s.device && o.event == s.event && !o.ended && !s.ended {
+				o.ended = true
+				dead = append(dead, o)
+			}
+		}
+		s.r = r
+		r.subs = append(r.subs, s)
+		r.mu.Unlock()
+		return dead
+	}
 }
 
 // count counts a watcher's subscriptions; false: over a limit, and not counted.
@@ -371,13 +405,21 @@ func (n *Notifier) Recover(ctx context.Context) error {
 			return err
 		}
 		for _, item := range set.Items {
-			s, pkg, aor, err := decodeSubscription(item)
-			k := n.packs[pkg]
+			s, pkg, aor, members, err := decodeSubscription(item)
+			k := n.packs[strings.TrimSuffix(pkg, listSuffix)]
 			if err != nil || k == nil {
 				continue
 			}
+			in := k
+			if s.list != nil {
+				in = k.list
+				n.enroll(ctx, k, s, members)
+			}
 			s.force, s.suspended = true, s.flow.Proto.Stream()
-			if n.enter(k, aor, s) == nil {
+			if n.enter(in, aor, s) == nil {
+				if s.list != nil {
+					n.attach(k, s)
+				}
 				s.r.mu.Lock()
 				s.r.judge = true
 				s.r.mu.Unlock()

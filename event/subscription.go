@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"rollcall/sip"
@@ -48,6 +49,10 @@ type subscription struct {
 	retryAt   time.Time
 	tag       string // entity-tag of the last body (RFC 5839)
 	last      Body   // last full body; kept for partial ones only
+
+	list   *list         // of a subscription to many resources
+	parent *subscription // of a member of a list: who is told instead
+	entry  *member
 }
 
 // numbers are reserved in blocks, so that no NOTIFY writes. At most half a block is
@@ -88,6 +93,16 @@ func (s *subscription) item() store.Item {
 	b = appendTime(b, s.since)
 	flow, _ := s.flow.AppendBinary(nil) // never fails
 	b = appendText(b, string(flow))
+	if s.list != nil {
+		bare := uint64(0)
+		if s.list.bare {
+			bare = 1
+		}
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(len(s.list.members))), bare)
+		for _, e := range s.list.members {
+			b = appendText(appendText(b, e.aor.String()), e.name)
+		}
+	}
 	return store.Item{Value: b, Expires: s.expires}
 }
 
@@ -139,10 +154,11 @@ func (r *reader) aor() sip.AOR {
 	return a
 }
 
-// decodeSubscription reads the stored form. The resource is named, not set.
-func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR, err error) {
+// decodeSubscription reads the stored form. The resource is named, not set, and
+// so are the members of a list.
+func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR, members []Member, err error) {
 	if len(i.Value) < 2 || i.Value[0] != subscriptionVersion || i.Value[1] > byte(Active) {
-		return nil, "", aor, errStored
+		return nil, "", aor, nil, errStored
 	}
 	r := reader{b: i.Value[2:]}
 	s = &subscription{standing: Standing(i.Value[1]), expires: i.Expires}
@@ -154,7 +170,7 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 	}
 	n := r.number()
 	if n > dialog.MaxRoutes {
-		return nil, "", aor, errStored
+		return nil, "", aor, nil, errStored
 	}
 	for range n {
 		d.Routes = append(d.Routes, r.text())
@@ -164,8 +180,21 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 	s.since = r.time()
 	flow := r.text()
 	if r.bad || s.flow.UnmarshalBinary([]byte(flow)) != nil {
-		return nil, "", aor, errStored
+		return nil, "", aor, nil, errStored
 	}
 	s.number = s.bound
-	return s, pkg, aor, nil
+	if strings.HasSuffix(pkg, listSuffix) {
+		n, bare := r.number(), r.number()
+		if n > MaxMembers {
+			return nil, "", aor, nil, errStored
+		}
+		for range n {
+			members = append(members, Member{AOR: r.aor(), Name: r.text()})
+		}
+		if r.bad {
+			return nil, "", aor, nil, errStored
+		}
+		s.list = &list{bare: bare == 1, boundary: newTag()}
+	}
+	return s, pkg, aor, members, nil
 }
