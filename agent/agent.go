@@ -21,7 +21,7 @@ import (
 )
 
 // Config says who the agent is and which server it talks to. It is read once by
-// [Send] and [Watch] and not changed.
+// [Send], [Publish] and [Watch] and not changed.
 type Config struct {
 	// Server is the host and port every request is sent to. A host name is
 	// looked up once.
@@ -66,7 +66,7 @@ const (
 )
 
 // endpoint is one user agent with its sockets. It is made by listen and owned by
-// one call of Send or Watch; its methods are safe for concurrent use except
+// one call of Send, Publish or Watch; its methods are safe for concurrent use except
 // where said.
 type endpoint struct {
 	cfg     Config
@@ -366,6 +366,16 @@ func token(n int) string {
 	b := make([]byte, n)
 	rand.Read(b)
 	return hex.EncodeToString(b)
+}
+
+// headerSeconds reads a header field that is delta-seconds; negative means there
+// is none.
+func headerSeconds(res *sip.Response, name string) time.Duration {
+	h := res.GetHeader(name)
+	if h == nil {
+		return -1
+	}
+	return seconds(h.Value())
 }
 
 // seconds reads a delta-seconds value; -1 means there is none.

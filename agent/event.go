@@ -23,6 +23,13 @@ const (
 	Registered
 	// Unregistered: the registration is gone, by our wish or the server's.
 	Unregistered
+	// State is what a presentity's presence is now: the first, or a change.
+	State
+	// Pending: the presentity has not yet decided whether it may be watched (RFC
+	// 6665 §4.1.3).
+	Pending
+	// Unwatched: the presence is not known any more.
+	Unwatched
 )
 
 func (k Kind) String() string {
@@ -37,6 +44,12 @@ func (k Kind) String() string {
 		return "registered"
 	case Unregistered:
 		return "unregistered"
+	case State:
+		return "presence"
+	case Pending:
+		return "pending"
+	case Unwatched:
+		return "unwatched"
 	}
 	return fmt.Sprintf("kind(%d)", int(k))
 }
@@ -49,7 +62,8 @@ type Event struct {
 	Time time.Time
 
 	// From and To are the URIs of the message: of the CPIM wrapper where there
-	// is one, else of the SIP request. Display is the sender's display name.
+	// is one, else of the SIP request. Display is the sender's display name. From
+	// is the presentity where the event is about one.
 	From, To, Display string
 	// Sent is when the sender says it wrote the message (CPIM DateTime or Date);
 	// zero if it does not say.
@@ -62,16 +76,20 @@ type Event struct {
 	// Content-Encoding was undone.
 	Body []byte
 	// Text is what to show: the text of a message, "active" or "idle" of a
-	// composing notice, the disposition of a receipt. It may hold control
+	// composing notice, the disposition of a receipt, the state of a presentity. It may hold control
 	// characters; String does not.
 	Text string
 	// MessageID is the message that a receipt is about, or the IMDN Message-ID
 	// of the message itself.
 	MessageID string
 
+	// Presence is that of the presentity.
+	Presence Presence
+
 	// Expires is the lifetime that the registrar granted.
 	Expires time.Duration
-	// Status is the answer that ended the registration; zero if there was none.
+	// Status is the answer that ended the registration or subscription; zero if
+	// there was none.
 	Status int
 	Reason string
 }
@@ -97,6 +115,16 @@ func (e Event) String() string {
 			return at + " unregistered"
 		}
 		return at + " not registered: " + clean(e.Reason)
+	case State:
+		line := at + " " + clean(e.From) + " is " + clean(e.Text)
+		if e.Presence.Note != "" {
+			line += ": " + clean(e.Presence.Note)
+		}
+		return line
+	case Pending:
+		return at + " " + clean(e.From) + " has not yet said whether you may watch"
+	case Unwatched:
+		return at + " " + clean(e.From) + " is not watched: " + clean(e.Reason)
 	}
 	return at + " " + e.Kind.String()
 }

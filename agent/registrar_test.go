@@ -23,6 +23,7 @@ type testRegistrar struct {
 	algorithms []string
 	passwords  map[string]string
 	minExpires int
+	more       func(*sipgo.Server) // registers further handlers
 	grant      int
 
 	mu        sync.Mutex
@@ -72,6 +73,9 @@ func (r *testRegistrar) start() {
 	}
 	uas.OnRegister(r.register)
 	uas.OnMessage(r.message)
+	if r.more != nil {
+		r.more(uas)
+	}
 	var pc net.PacketConn
 	var l net.Listener
 	for try := 0; ; try++ {

@@ -19,7 +19,7 @@ type SendOptions struct {
 	Expires time.Duration
 }
 
-// Result is the final answer to a message.
+// Result is the final answer to a request.
 type Result struct {
 	// Status and Reason are the status line: 200 means that the recipient's
 	// device took the message, 202 that the server keeps it (RFC 3428 §7).
@@ -73,9 +73,12 @@ func Send(ctx context.Context, cfg Config, to, text string, opt SendOptions) (Re
 	if err != nil {
 		return r, err
 	}
-	r.Status, r.Reason = res.StatusCode, res.Reason
-	if h := res.GetHeader("Retry-After"); h != nil {
-		r.RetryAfter = max(0, seconds(h.Value()))
-	}
+	r.answered(res)
 	return r, nil
+}
+
+// answered takes what a final response says of itself.
+func (r *Result) answered(res *sip.Response) {
+	r.Status, r.Reason = res.StatusCode, res.Reason
+	r.RetryAfter = max(0, headerSeconds(res, "Retry-After"))
 }

@@ -30,20 +30,30 @@ const (
 	remembered = 1024
 )
 
-// allow is what the agent answers: no dialogs yet, so no NOTIFY.
-const allow = "MESSAGE, OPTIONS"
+// allow is what the agent answers.
+const allow = "MESSAGE, NOTIFY, OPTIONS"
 
 // Watch registers the address of cfg, keeps the registration fresh and reports
 // what arrives until ctx ends; then it removes the registration and returns nil.
-// It returns an error if the configuration is bad or the server refuses the
+// Meanwhile it subscribes to the presence of the presentities, sip: URIs, and
+// reports each change; one that the server refuses is reported as [Unwatched] and
+// ends nothing else. It returns an error if the configuration is bad or the server refuses the
 // account (401 or 407 after the password was given, 403, 404): trying again
 // would not help. Anything else, such as a server that is away, is reported once
 // as [Unregistered] and tried again.
 //
 // onEvent is called for one event at a time, in the order of arrival; a message
 // is answered when onEvent has returned.
-func Watch(ctx context.Context, cfg Config, onEvent func(Event)) error {
-	w := &watcher{onEvent: onEvent, seen: make(map[string]bool)}
+func Watch(ctx context.Context, cfg Config, onEvent func(Event), presentities ...string) error {
+	w := &watcher{onEvent: onEvent, seen: make(map[string]bool), turn: make(chan struct{}, 1)}
+	var targets []sip.Uri
+	for _, p := range presentities {
+		to, err := parseURI(p)
+		if err != nil {
+			return fmt.Errorf("presentity: %w", err)
+		}
+		targets = append(targets, to)
+	}
 	e, err := listen(ctx, cfg, w.handle)
 	if err != nil {
 		return err
@@ -53,16 +63,33 @@ func Watch(ctx context.Context, cfg Config, onEvent func(Event)) error {
 	if w.cfg.Instance == "" {
 		w.cfg.Instance = "urn:uuid:" + uuid.NewString()
 	}
+	w.mu.Lock()
+	for _, to := range targets {
+		w.subs = append(w.subs, w.newSubscription(to))
+	}
+	w.mu.Unlock()
+	var stop context.CancelFunc
+	w.leaving, stop = context.WithCancel(ctx)
+	defer w.watching.Wait()
+	defer stop()
 	return w.run(ctx)
 }
 
-// watcher is the state of one Watch: run owns the registration, the request
-// handlers share what is under mu.
+// watcher is the state of one Watch: run owns the registration, each subscription
+// has a goroutine, and these and the request handlers share what is under mu.
 type watcher struct {
 	*endpoint
 	onEvent func(Event)
 
+	leaving  context.Context // of the subscriptions; it ends first
+	watching sync.WaitGroup
+	started  bool // by run
+	// turn is held while a SUBSCRIBE waits for its answer: requests that overtake
+	// each other would bring the nonce counts out of order.
+	turn chan struct{}
+
 	mu   sync.Mutex
+	subs []*subscription // fixed before run
 	seen map[string]bool // keys of messages that were reported
 	ring []string        // the same keys, oldest first
 }
@@ -78,6 +105,7 @@ type registration struct {
 func (w *watcher) run(ctx context.Context) error {
 	reg := registration{callID: token(16), ask: w.cfg.Expires}
 	up, first, pause := false, true, retryFirst
+	lost := false // the connection that carried the registration
 	for {
 		status, wait, err := w.register(ctx, &reg, reg.ask)
 		switch {
@@ -88,6 +116,9 @@ func (w *watcher) run(ctx context.Context) error {
 		case err == nil && status/100 == 2:
 			if !up {
 				w.emit(Event{Kind: Registered, Expires: reg.granted})
+			}
+			if !up || lost {
+				w.subscribe()
 			}
 			up, pause = true, retryFirst
 			wait = refreshAfter(reg.granted)
@@ -102,10 +133,27 @@ func (w *watcher) run(ctx context.Context) error {
 			pause = min(2*pause, retryMost)
 		}
 		first = false
-		if !w.hold(ctx, wait, up) {
+		var goOn bool
+		if goOn, lost = w.hold(ctx, wait, up); !goOn {
 			return w.leave(&reg)
 		}
 	}
+}
+
+// subscribe starts the subscriptions or, when they run, has them tell the server
+// where its NOTIFYs reach us now.
+func (w *watcher) subscribe() {
+	for _, s := range w.subs {
+		if !w.started {
+			w.watching.Go(func() { s.run(w.leaving) })
+			continue
+		}
+		select {
+		case s.back <- struct{}{}:
+		default:
+		}
+	}
+	w.started = true
 }
 
 // register sends one REGISTER (RFC 3261 §10.2). It returns the status and, with
@@ -115,9 +163,7 @@ func (w *watcher) register(ctx context.Context, reg *registration, expires time.
 	registrar.User, registrar.Password = "", ""
 	reg.cseq++
 	req := w.newRequest(sip.REGISTER, registrar, w.aor, reg.callID, reg.cseq, nil)
-	contact := fmt.Sprintf("<sip:%s@%s;transport=%s>", w.aor.User, hostPort(w.endpoint), w.cfg.Transport)
-	req.AppendHeader(sip.NewHeader("Contact", fmt.Sprintf(
-		`%s;+sip.instance="<%s>";methods="MESSAGE,OPTIONS"`, contact, w.cfg.Instance)))
+	req.AppendHeader(sip.NewHeader("Contact", w.ownContact()+`;methods="MESSAGE,OPTIONS"`))
 	req.AppendHeader(sip.NewHeader("Expires", fmt.Sprint(int64(expires/time.Second))))
 	req.AppendHeader(sip.NewHeader("Allow", allow))
 	res, _, err := w.do(ctx, req)
@@ -125,26 +171,25 @@ func (w *watcher) register(ctx context.Context, reg *registration, expires time.
 	if err != nil {
 		return 0, 0, err
 	}
-	var wait time.Duration
-	if h := res.GetHeader("Retry-After"); h != nil {
-		wait = min(max(0, seconds(h.Value())), retryMost)
-	}
+	wait := min(max(0, headerSeconds(res, "Retry-After")), retryMost)
 	switch {
 	case res.IsSuccess():
 		reg.granted = granted(res, w.endpoint, expires)
 	case res.StatusCode == sip.StatusIntervalToBrief:
 		// RFC 3261 §10.2.8: try again with the interval in Min-Expires. One that
 		// is not longer would loop.
-		least := time.Duration(-1)
-		if h := res.GetHeader("Min-Expires"); h != nil {
-			least = seconds(h.Value())
-		}
+		least := headerSeconds(res, "Min-Expires")
 		if least <= reg.ask {
 			return 0, 0, fmt.Errorf("server finds %s too brief and names no longer time", reg.ask)
 		}
 		reg.ask = least
 	}
 	return res.StatusCode, wait, nil
+}
+
+// ownContact is where requests reach this device.
+func (w *watcher) ownContact() string {
+	return fmt.Sprintf(`<sip:%s@%s;transport=%s>;+sip.instance="<%s>"`, w.aor.User, hostPort(w.endpoint), w.cfg.Transport, w.cfg.Instance)
 }
 
 // granted is the lifetime of our own contact in a 2xx (RFC 3261 §10.2.4): the
@@ -162,10 +207,8 @@ func granted(res *sip.Response, e *endpoint, asked time.Duration) time.Duration 
 			}
 		}
 	}
-	if h := res.GetHeader("Expires"); h != nil {
-		if d := seconds(h.Value()); d >= 0 {
-			return d
-		}
+	if d := headerSeconds(res, "Expires"); d >= 0 {
+		return d
 	}
 	return asked
 }
@@ -176,10 +219,10 @@ func refreshAfter(granted time.Duration) time.Duration {
 	return max(min(granted*4/5, granted-32*time.Second), granted/2, time.Second)
 }
 
-// hold waits for d. It ends early, with true, if the TCP connection that carries
-// the registration is lost: the server dropped the binding with it. It returns
-// false when ctx ends.
-func (w *watcher) hold(ctx context.Context, d time.Duration, up bool) bool {
+// hold waits for d. It ends early if the TCP connection that carries the
+// registration is lost: the server dropped the binding with it. goOn is false when
+// ctx ends.
+func (w *watcher) hold(ctx context.Context, d time.Duration, up bool) (goOn, lost bool) {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	look := time.NewTicker(lookAfter)
@@ -188,9 +231,9 @@ func (w *watcher) hold(ctx context.Context, d time.Duration, up bool) bool {
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return false, false
 		case <-end.C:
-			return true
+			return true, false
 		case <-look.C:
 			if w.cfg.Transport != "tcp" || !up {
 				continue
@@ -198,7 +241,7 @@ func (w *watcher) hold(ctx context.Context, d time.Duration, up bool) bool {
 			c, err := w.ua.TransportLayer().GetConnection("tcp", w.server)
 			if err != nil || c == nil {
 				w.log.Debug("connection lost", zap.String("peer", w.server))
-				return true
+				return true, true
 			}
 			if conn, ok := c.(*sip.TCPConnection); ok && time.Since(pinged) >= pingAfter {
 				pinged = time.Now()
@@ -213,9 +256,10 @@ func (w *watcher) hold(ctx context.Context, d time.Duration, up bool) bool {
 	}
 }
 
-// leave removes the registration. The caller is going: a server that does not
-// answer is not waited for.
+// leave removes the registration, after the subscriptions have ended. The caller
+// is going: a server that does not answer is not waited for.
 func (w *watcher) leave(reg *registration) error {
+	w.watching.Wait()
 	if reg.granted == 0 {
 		return nil
 	}
@@ -229,9 +273,10 @@ func (w *watcher) leave(reg *registration) error {
 	return nil
 }
 
-// handle says what is answered: MESSAGE and OPTIONS with 200, the rest with 405.
+// handle says what is answered: MESSAGE, NOTIFY and OPTIONS, the rest with 405.
 func (w *watcher) handle(s *sipgo.Server) {
 	s.OnMessage(w.message)
+	s.OnNotify(w.notify)
 	s.OnOptions(func(req *sip.Request, tx sip.ServerTransaction) { w.respond(req, tx, 200, "OK") })
 	s.OnNoRoute(func(req *sip.Request, tx sip.ServerTransaction) {
 		if !req.IsAck() {

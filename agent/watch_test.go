@@ -192,7 +192,8 @@ func TestWatchAnswers(t *testing.T) {
 		{"OPTIONS", "Accept: */*", 200},
 		{"MESSAGE", "Content-Type: text/plain", 200},
 		{"MESSAGE", "Require: time-travel", 420},
-		{"NOTIFY", "Event: presence", 405},
+		{"NOTIFY", "Event: presence", 481},
+		{"NOTIFY", "Event: message-summary", 489},
 		{"INFO", "X: y", 405},
 	} {
 		req := r.request(c.method, "bob", "", c.header)

@@ -45,19 +45,12 @@ func (a *app) send() *cobra.Command {
 				return fmt.Errorf("send to %s: %w; is the server running?", cfg.Server, err)
 			}
 			if asJSON {
-				err = a.json(map[string]any{
-					"status": res.Status, "reason": res.Reason, "call_id": res.CallID, "transport": res.Transport,
-					"took_ms": float64(res.Took.Microseconds()) / 1000, "retry_after_s": int(res.RetryAfter / time.Second),
-				})
+				err = a.json(resultJSON(res))
 			} else {
-				code := green
-				if !res.Accepted() {
-					code = red
-				}
-				err = a.say("%s", a.color(code, fmt.Sprintf("%d %s", res.Status, printable(res.Reason))))
+				err = a.answer(res)
 			}
 			if err == nil && !res.Accepted() {
-				return a.refused(res)
+				return a.refused(res, "the recipient has no account; `rollcall user list` shows those there are")
 			}
 			return err
 		},
@@ -69,13 +62,30 @@ func (a *app) send() *cobra.Command {
 	return c
 }
 
-// refused adds to the answer what to do about it, where that is known.
-func (a *app) refused(res agent.Result) error {
+// resultJSON is the answer to a request.
+func resultJSON(res agent.Result) map[string]any {
+	return map[string]any{
+		"status": res.Status, "reason": res.Reason, "call_id": res.CallID, "transport": res.Transport,
+		"took_ms": float64(res.Took.Microseconds()) / 1000, "retry_after_s": int(res.RetryAfter / time.Second),
+	}
+}
+
+// answer prints the status line of the answer to a request.
+func (a *app) answer(res agent.Result) error {
+	code := green
+	if !res.Accepted() {
+		code = red
+	}
+	return a.say("%s", a.color(code, fmt.Sprintf("%d %s", res.Status, printable(res.Reason))))
+}
+
+// refused adds to the answer what to do about it, where that is known. Unknown is what a 404 means.
+func (a *app) refused(res agent.Result, unknown string) error {
 	switch res.Status {
 	case 401, 407:
 		a.note("rollcall: the password is not that of the account; give --password-file or %s", envPassword)
 	case 404:
-		a.note("rollcall: the recipient has no account; `rollcall user list` shows those there are")
+		a.note("rollcall: %s", unknown)
 	case 503:
 		if res.RetryAfter > 0 {
 			a.note("rollcall: the server asks to try again in %s", res.RetryAfter)

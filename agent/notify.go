@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+)
+
+// notify takes a NOTIFY (RFC 6665 §4.1.3).
+func (w *watcher) notify(req *sip.Request, tx sip.ServerTransaction) {
+	status, text, more := w.notified(req)
+	w.respond(req, tx, status, text, more...)
+}
+
+// notified is the answer to a NOTIFY. Nothing is changed by one that is refused.
+func (w *watcher) notified(req *sip.Request) (int, string, []sip.Header) {
+	if h := req.GetHeader("Require"); h != nil {
+		return 420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", h.Value())}
+	}
+	if req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil || req.Via() == nil {
+		return 400, "Bad Request", nil
+	}
+	event := ""
+	if h := eventHeader(req); h != nil {
+		event, _, _ = strings.Cut(h.Value(), ";")
+	}
+	if !strings.EqualFold(strings.TrimSpace(event), "presence") {
+		return 489, "Bad Event", []sip.Header{sip.NewHeader("Allow-Events", "presence")}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.subscriptionOf(req)
+	if s == nil {
+		return 481, "Subscription Does Not Exist", nil
+	}
+	if req.CSeq().SeqNo < s.peerCSeq { // RFC 3261 §12.2.2
+		return 500, "CSeq Out Of Order", nil
+	}
+	h := req.GetHeader("Subscription-State")
+	if h == nil {
+		return 400, "No Subscription-State", nil
+	}
+	state, params := stateOf(h.Value())
+	var p Presence
+	if len(req.Body()) > 0 && state == "active" {
+		var status int
+		if p, status = w.state(req); status == 415 {
+			return 415, "Unsupported Media Type", []sip.Header{sip.NewHeader("Accept", typePIDF)}
+		} else if status != 0 {
+			return status, "Malformed Presence Document", nil
+		}
+	}
+
+	s.heard, s.peerCSeq = true, req.CSeq().SeqNo
+	if s.remoteTag == "" {
+		s.remoteTag, _ = req.From().Params.Get("tag")
+		s.routes = routes(req.GetHeaders("Record-Route"))
+	}
+	if c := req.Contact(); c != nil {
+		s.target = c.Address
+	}
+	switch state {
+	case "active":
+		s.report(State, Event{Presence: p, Text: p.Word()})
+	case "pending":
+		s.report(Pending, Event{})
+	case "terminated":
+		s.callID = ""
+		select {
+		case s.ends <- ending{params["reason"], seconds(params["retry-after"])}:
+		default: // an earlier end is not dealt with yet
+		}
+		if w.leaving.Err() == nil {
+			why := "ended by the server"
+			if r := params["reason"]; r != "" {
+				why += ": " + r
+			}
+			s.report(Unwatched, Event{Reason: why})
+		}
+	}
+	return 200, "OK", nil
+}
+
+// state reads the body of a NOTIFY; the status is that of a refusal, or zero.
+func (w *watcher) state(req *sip.Request) (Presence, int) {
+	part := part{header: map[string]string{}, body: req.Body()}
+	for _, name := range []string{"Content-Type", "Content-Encoding"} {
+		if h := req.GetHeader(name); h != nil {
+			part.header[strings.ToLower(name)] = h.Value()
+		}
+	}
+	media, _, _ := strings.Cut(part.header["content-type"], ";")
+	body, ok := part.decoded()
+	if !ok || !strings.EqualFold(strings.TrimSpace(media), typePIDF) {
+		return Presence{}, 415
+	}
+	p, err := readPIDF(body)
+	if err != nil {
+		w.log.Debug("presence document", zap.Error(err))
+		return Presence{}, 400
+	}
+	return p, 0
+}
+
+// subscriptionOf finds the subscription whose dialog a NOTIFY is in, or which it
+// makes (RFC 6665 §4.4.1). w.mu is held.
+func (w *watcher) subscriptionOf(req *sip.Request) *subscription {
+	to, _ := req.To().Params.Get("tag")
+	from, _ := req.From().Params.Get("tag")
+	for _, s := range w.subs {
+		if s.callID != "" && s.callID == string(*req.CallID()) && s.localTag == to && (s.remoteTag == "" || s.remoteTag == from) {
+			return s
+		}
+	}
+	return nil
+}
+
+// eventHeader is Event by either of its names (RFC 6665 §8.2.1).
+func eventHeader(req *sip.Request) sip.Header {
+	if h := req.GetHeader("Event"); h != nil {
+		return h
+	}
+	return req.GetHeader("o")
+}
+
+// stateOf takes a Subscription-State value apart (RFC 6665 §8.2.3).
+func stateOf(v string) (state string, params map[string]string) {
+	parts := strings.Split(v, ";")
+	params = map[string]string{}
+	for _, p := range parts[1:] {
+		name, value, _ := strings.Cut(p, "=")
+		params[strings.ToLower(strings.TrimSpace(name))] = strings.Trim(strings.TrimSpace(value), `"`)
+	}
+	return strings.ToLower(strings.TrimSpace(parts[0])), params
+}
