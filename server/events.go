@@ -38,7 +38,7 @@ func eventSettings(cfg *config.Config) event.Settings {
 }
 
 // subscribeExtensions are the option tags a SUBSCRIBE or PUBLISH may require.
-var subscribeExtensions []string
+var subscribeExtensions = []string{"eventlist", "recipient-list-subscribe"}
 
 // subscribe serves SUBSCRIBE (RFC 6665 §4.2.1).
 func (rq *request) subscribe() { rq.events(rq.s.notifier.Subscribe) }

@@ -107,7 +107,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	}, relaySettings(cfg))
 	s.notifier = event.New(event.Options{
 		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
-		Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
+		Lists: lists{s.documents}, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
 	}, s.packages(cfg)...)
 	if err := s.recover(); err != nil {
 		s.notifier.Close()
