@@ -12,6 +12,12 @@ import (
 // Body implements event.Package.
 func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v event.View) (event.Body, error) {
 	doc := p.view(resource, s, v.Class)
+	if v.Filter != "" {
+		// RFC 4660 §5.3.1: without content if nothing is let through.
+		if doc = filtered(doc, v.Filter); len(doc.Nodes) == 0 {
+			return event.Body{Version: -1}, nil
+		}
+	}
 	b := event.Body{Type: v.Type, Version: -1}
 	switch v.Type {
 	case TypeDiff:
