@@ -3,6 +3,7 @@ package presence
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -23,6 +24,11 @@ type composed struct {
 func (p *Package) Compose(ctx context.Context, resource sip.AOR, publications []event.Publication) (event.State, error) {
 	c := composer{resource: resource, now: time.Now(), b: newBuilder(resource.String())}
 	c.order(publications)
+	if p.o.HardState != nil {
+		if err := c.hard(ctx, p.o.HardState); err != nil {
+			return event.State{}, err
+		}
+	}
 	for i := range c.sources {
 		c.tuples(&c.sources[i])
 	}
@@ -53,7 +59,7 @@ type composer struct {
 	until    time.Time // the first moment at which the document changes by itself
 	b        *builder
 
-	sources []source // oldest publication first
+	sources []source // oldest publication first, hard state last
 	parts   []part
 	ids     []string // that are taken
 	says    bool     // a publication that counts says open or closed
@@ -62,7 +68,8 @@ type composer struct {
 // source is a publication.
 type source struct {
 	*event.Publication
-	doc *Document
+	doc  *Document
+	hard bool // no device published it
 }
 
 // part is a tuple of the document.
@@ -91,7 +98,7 @@ func (c *composer) order(publications []event.Publication) {
 	for i := range publications {
 		pub := &publications[i]
 		if d, ok := pub.Parsed.(*Document); ok {
-			c.sources = append(c.sources, source{pub, d})
+			c.sources = append(c.sources, source{Publication: pub, doc: d})
 		}
 	}
 	slices.SortStableFunc(c.sources, func(a, b source) int {
@@ -110,6 +117,9 @@ func (c *composer) changesAt(t time.Time) {
 func (c *composer) tuples(s *source) {
 	for _, t := range s.doc.Tuples {
 		id, _ := t.Attr("", "id")
+		if s.hard && slices.Contains(c.ids, id) && id != personID {
+			continue
+		}
 		id = c.unique(id, s.ID)
 		if s.Lost {
 			pt := c.closed(id)
@@ -119,7 +129,7 @@ func (c *composer) tuples(s *source) {
 		}
 		pt := part{tuple: c.tuple(t, id), rank: rankNone}
 		if basic := pt.tuple.Child(SpacePIDF, "status").Child(SpacePIDF, "basic"); basic != nil {
-			c.says = true
+			c.says = c.says || !s.hard
 			pt.rank = rankClosed
 			if strings.TrimSpace(basic.Text()) == "open" {
 				pt.rank = rankOpen
@@ -277,7 +287,7 @@ func (c *composer) closed(id string) part {
 func (c *composer) hint(ctx context.Context, l Locations) error {
 	bindings, err := l.Lookup(ctx, c.resource)
 	if err != nil {
-		return err
+		return fmt.Errorf("registration of %s: %w", c.resource, err)
 	}
 	for i := range bindings {
 		c.changesAt(bindings[i].Expires)

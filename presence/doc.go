@@ -30,6 +30,9 @@
 //     nothing else.
 //   - Registration is a hint: if no publication says open or closed, a registered
 //     user is open, with a tuple for each binding (RFC 3856 §7.2).
+//   - Hard state (RFC 4827) is one more publication, older than all others. A tuple
+//     of it gives way to a published one with its id, and it does not keep
+//     registration from being a hint.
 //   - There is always a tuple with basic status: closed, if nothing else is known.
 //
 // # Views

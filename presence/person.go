@@ -23,7 +23,7 @@ func since(e *xmltree.Element, changed time.Time) time.Time {
 		return changed
 	}
 	t, ok := parseTime(stamp.Text())
-	if !ok || t.After(changed) {
+	if !ok || t.After(changed) { // of hard state too, which changed at no time
 		return changed
 	}
 	return t

@@ -55,6 +55,9 @@ type Options struct {
 	// Rules decide about watchers. Nil: everybody sees everything.
 	Rules Rules
 
+	// HardState is what holds without a publication. Nil: there is none.
+	HardState HardState
+
 	// Interval is the least time between two NOTIFYs to a watcher. RFC 3856 §6.10
 	// recommends five seconds; zero is none, as the engine has one NOTIFY at a time
 	// under way to a watcher and drops states that are out of date.
@@ -116,6 +119,9 @@ func (p *Package) Start(e event.Engine) {
 				e.Changed(Name, c.AOR)
 			}
 		})
+	}
+	if h, ok := p.o.HardState.(interface{ Observe(func(sip.AOR)) }); ok {
+		h.Observe(func(resource sip.AOR) { e.Changed(Name, resource) })
 	}
 	if r, ok := p.o.Rules.(interface{ Observe(func(sip.AOR)) }); ok {
 		r.Observe(func(resource sip.AOR) { e.Rules(Name, resource) })
