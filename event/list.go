@@ -243,8 +243,9 @@ func (l *list) appendPart(b []byte, cid, typ string, body []byte) []byte {
 	return append(append(b, body...), "\r\n"...)
 }
 
-// bareContentID reports clients that know Content-Id without brackets only.
-func bareContentID(m *sip.Message) bool {
+// liblinphone tells a client that reads lists in its own way: Content-Id without
+// brackets, and an event name with a capital letter, whatever it wrote itself.
+func liblinphone(m *sip.Message) bool {
 	ua := strings.ToLower(m.Get(sip.HeaderUserAgent))
 	return strings.Contains(ua, "linphone") || strings.Contains(ua, "belle-sip")
 }

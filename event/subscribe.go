@@ -134,7 +134,10 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	in := k
 	if members != nil {
 		in, s.partial = k.list, ""
-		s.list = &list{bare: bareContentID(m), boundary: newTag()}
+		s.list = &list{bare: liblinphone(m), boundary: newTag()}
+		if s.list.bare { // it subscribes to presence, and takes a list from Presence alone
+			s.event = strings.ToUpper(s.event[:1]) + s.event[1:]
+		}
 		fields = append(fields, sip.Field{Name: "Require", Value: optionList}) // RFC 4662 §4.3
 		n.enroll(ctx, k, s, members)
 	}
