@@ -31,6 +31,14 @@ type baresip struct {
 // knows no other recipient than the current contact.
 func startBaresip(t testing.TB, addr, transport string, a, peer account) client {
 	t.Helper()
+	return newBaresip(t, addr, transport, a, peer, false)
+}
+
+// newBaresip starts the program. With presence it watches the peer and tells
+// its own state; it then registers at once, because only an account that is
+// there at the start is published.
+func newBaresip(t testing.TB, addr, transport string, a, peer account, presence bool) *baresip {
+	t.Helper()
 	path := program(t, "baresip", "baresip-core")
 	home := t.TempDir()
 	port := freePorts(t, 3) // SIP, SIP over TLS on the next one, control
@@ -40,19 +48,23 @@ func startBaresip(t testing.TB, addr, transport string, a, peer account) client 
 			modules = dir
 		}
 	}
+	b := &baresip{account: a, transport: transport, addr: addr, registered: make(chan string, 100),
+		answers: make(chan string, 100), received: make(chan message, 1000)}
+	module, accounts, watched := "", "", ""
+	if presence {
+		module, accounts, watched = "module_app presence.so\n", b.accountLine()+";pubint=600\n", ";presence=p2p"
+	}
 	for name, text := range map[string]string{
 		"config": fmt.Sprintf("module_path %s\nsip_listen %s\nctrl_tcp_listen %s\nnet_interface 127.0.0.1\n"+
-			"module stdio.so\nmodule_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n",
-			modules, loopback(port), loopback(port+2)),
-		"accounts": "",
-		"contacts": fmt.Sprintf("\"%s\" <%s>\n", peer.User, peer.AOR()),
+			"module stdio.so\nmodule_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\n%smodule_app ctrl_tcp.so\n",
+			modules, loopback(port), loopback(port+2), module),
+		"accounts": accounts,
+		"contacts": fmt.Sprintf("\"%s\" <%s>%s\n", peer.User, peer.AOR(), watched),
 	} {
 		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b := &baresip{account: a, transport: transport, addr: addr, registered: make(chan string, 100),
-		answers: make(chan string, 100), received: make(chan message, 1000)}
 	b.child = startChild(t, home, b.line, path, "-f", home, "-s")
 	eventually(t, 20*time.Second, "controllable", func() (err error) {
 		b.ctrl, err = net.Dial("tcp", loopback(port+2))
@@ -74,7 +86,7 @@ func (b *baresip) line(s string) {
 
 // read takes netstrings off the control connection.
 func (b *baresip) read() {
-	r := bufio.NewReader(b.ctrl)
+	r, last := bufio.NewReader(b.ctrl), ""
 	for {
 		size, err := r.ReadString(':')
 		if err != nil {
@@ -88,7 +100,10 @@ func (b *baresip) read() {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
-		b.note(string(body[:n]) + "\n")
+		if line := string(body[:n]) + "\n"; line != last { // an answer that is polled for is written once
+			last = line
+			b.note(line)
+		}
 		var e struct {
 			Response, OK      bool
 			Data, Type, Param string
@@ -120,11 +135,14 @@ func (b *baresip) do(command, params string) (string, error) {
 	return answer, err
 }
 
+func (b *baresip) accountLine() string {
+	return fmt.Sprintf(`<sip:%s@%s>;auth_user=%s;auth_pass=%s;outbound="sip:%s;transport=%s";regint=600`,
+		b.account.User, domain, b.account.User, b.account.Password, b.addr, b.transport)
+}
+
 // Register makes the account, which registers it.
 func (b *baresip) Register() error {
-	line := fmt.Sprintf(`<sip:%s@%s>;auth_user=%s;auth_pass=%s;outbound="sip:%s;transport=%s";regint=600`,
-		b.account.User, domain, b.account.User, b.account.Password, b.addr, b.transport)
-	if _, err := b.do("uanew", line); err != nil {
+	if _, err := b.do("uanew", b.accountLine()); err != nil {
 		return err
 	}
 	state, err := within(20*time.Second, "baresip registers", b.registered, b.done)
@@ -138,6 +156,34 @@ func (b *baresip) Register() error {
 func (b *baresip) Send(_, text string) error {
 	_, err := b.do("message", text)
 	return err
+}
+
+// Publish tells the user's own state, of which it knows open and closed.
+func (b *baresip) Publish(s shown) error {
+	_, err := b.do(map[string]string{"open": "presence_online", "closed": "presence_offline"}[s.Basic], "")
+	return err
+}
+
+// contact is a line of its list of contacts, in colors.
+var contact = regexp.MustCompile(`(Online|Busy|Offline|Unknown|Away)\S* (\S+) <`)
+
+// Shows waits until the list of contacts says so: online, busy or offline.
+func (b *baresip) Shows(of account, want shown) error {
+	for late := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		list, err := b.do("contacts", "")
+		if err != nil {
+			return err
+		}
+		for _, m := range contact.FindAllStringSubmatch(list, -1) {
+			s, known := map[string]shown{"Online": open, "Busy": busy, "Offline": closed}[m[1]]
+			if m[2] == of.User && known && s == want {
+				return nil
+			}
+		}
+		if time.Now().After(late) {
+			return fmt.Errorf("%s is to be shown as %s: baresip has %q", of.User, want, list)
+		}
+	}
 }
 
 func (b *baresip) Received() <-chan message { return b.received }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,12 +19,19 @@ type linphone struct {
 	*child
 	addr, transport string
 	account         account
+	publishes       bool // from its registration on; set before Register
 	registered      chan string
 	sent            chan string
 	received        chan message
+	contacts        *roster
 }
 
 func startLinphone(t testing.TB, addr, transport string, a, _ account) client {
+	t.Helper()
+	return newLinphone(t, addr, transport, a)
+}
+
+func newLinphone(t testing.TB, addr, transport string, a account) *linphone {
 	t.Helper()
 	home := t.TempDir()
 	script := filepath.Join(home, "linphone.py")
@@ -31,7 +39,7 @@ func startLinphone(t testing.TB, addr, transport string, a, _ account) client {
 		t.Fatal(err)
 	}
 	l := &linphone{addr: addr, transport: transport, account: a,
-		registered: make(chan string, 100), sent: make(chan string, 100), received: make(chan message, 1000)}
+		registered: make(chan string, 100), sent: make(chan string, 100), received: make(chan message, 1000), contacts: newRoster()}
 	// Debian's own interpreter: one in PATH may be of another kind.
 	l.child = startChild(t, home, l.line, program(t, "/usr/bin/python3", "python3"), script, home)
 	return l
@@ -39,7 +47,10 @@ func startLinphone(t testing.TB, addr, transport string, a, _ account) client {
 
 // line reads an event of the script.
 func (l *linphone) line(s string) {
-	var e struct{ Event, State, Reason, From, Text, Type string }
+	var e struct {
+		Event, State, Reason, From, Text, Type, URI, Basic, Note string
+		Activities                                               []string
+	}
 	if json.Unmarshal([]byte(s), &e) != nil {
 		return // the library's own chatter
 	}
@@ -54,12 +65,14 @@ func (l *linphone) line(s string) {
 		}
 	case "message":
 		l.received <- message{From: e.From, Text: e.Text}
+	case "presence":
+		l.contacts.set(e.URI, shown{Basic: e.Basic, Activity: strings.Join(e.Activities, " "), Note: e.Note})
 	}
 }
 
 func (l *linphone) Register() error {
 	err := l.command(map[string]any{"cmd": "register", "identity": l.account.AOR(), "server": "sip:" + l.addr + ";transport=" + l.transport,
-		"user": l.account.User, "password": l.account.Password})
+		"user": l.account.User, "password": l.account.Password, "publish": l.publishes})
 	if err != nil {
 		return err
 	}
@@ -80,6 +93,23 @@ func (l *linphone) Send(to, text string) error {
 	}
 	return err
 }
+
+// Watch subscribes to each contact, or once for all of them at the address of a
+// list if that is not empty.
+func (l *linphone) Watch(list string, contacts ...account) error {
+	var uris []string
+	for _, c := range contacts {
+		uris = append(uris, c.AOR())
+	}
+	return l.command(map[string]any{"cmd": "watch", "list": list, "uris": uris})
+}
+
+// Publish tells the user's own state. Nothing is sent before Register.
+func (l *linphone) Publish(s shown) error {
+	return l.command(map[string]any{"cmd": "publish", "basic": s.Basic, "activity": s.Activity, "note": s.Note})
+}
+
+func (l *linphone) Shows(of account, want shown) error { return l.contacts.wait(of, want, l.done) }
 
 func (l *linphone) Received() <-chan message { return l.received }
 
