@@ -22,10 +22,11 @@ type purple struct {
 	*child
 	addr, transport string
 	account, peer   account
+	publishes       int
 	connection      chan string
 	answers         chan purpleAnswer
-	buddies         chan purpleBuddy
 	received        chan message
+	contacts        *roster
 }
 
 // purpleAnswer is an answer that the library received.
@@ -34,15 +35,13 @@ type purpleAnswer struct {
 	Status int
 }
 
-// purpleBuddy is what the library shows of a buddy. The protocol knows no more
-// than the two states: what notes and activities there are it does not read.
-type purpleBuddy struct {
-	URI    string
-	Online bool
-	Status string
+func startPurple(t testing.TB, addr, transport string, a, peer account) client {
+	t.Helper()
+	return newPurple(t, addr, transport, a, peer)
 }
 
-func startPurple(t testing.TB, addr, transport string, a, peer account) client {
+// newPurple starts the library with one contact, peer.
+func newPurple(t testing.TB, addr, transport string, a, peer account) *purple {
 	t.Helper()
 	home := t.TempDir()
 	script := filepath.Join(home, "purple.py")
@@ -50,7 +49,8 @@ func startPurple(t testing.TB, addr, transport string, a, peer account) client {
 		t.Fatal(err)
 	}
 	p := &purple{addr: addr, transport: transport, account: a, peer: peer, connection: make(chan string, 100),
-		answers: make(chan purpleAnswer, 1000), buddies: make(chan purpleBuddy, 1000), received: make(chan message, 1000)}
+		answers:  make(chan purpleAnswer, 1000),
+		received: make(chan message, 1000), contacts: newRoster()}
 	p.child = startChild(t, home, p.line, program(t, "/usr/bin/python3", "python3"), script, home)
 	return p
 }
@@ -58,9 +58,9 @@ func startPurple(t testing.TB, addr, transport string, a, peer account) client {
 // line reads an event of the script.
 func (p *purple) line(s string) {
 	var e struct {
-		Event, State, Reason, From, Text, URI, Method, Status string
-		Code                                                  int
-		Online                                                bool
+		Event, State, Reason, From, Text, URI, Method string
+		Code                                          int
+		Online                                        bool
 	}
 	if json.Unmarshal([]byte(s), &e) != nil {
 		return // what the library tells about itself
@@ -71,7 +71,11 @@ func (p *purple) line(s string) {
 	case "answer":
 		p.answers <- purpleAnswer{e.Method, e.Code}
 	case "buddy":
-		p.buddies <- purpleBuddy{e.URI, e.Online, e.Status}
+		s := closed
+		if e.Online {
+			s = open
+		}
+		p.contacts.set(e.URI, s)
 	case "message":
 		p.received <- message{From: e.From, Text: e.Text}
 	}
@@ -124,6 +128,23 @@ func (p *purple) Send(to, text string) error {
 	status, err := p.answered("MESSAGE")
 	if err == nil && status/100 != 2 {
 		err = fmt.Errorf("libpurple's message: %d", status)
+	}
+	return err
+}
+
+// Shows waits for open or closed: the library reads no activities and no notes.
+func (p *purple) Shows(of account, want shown) error { return p.contacts.wait(of, want, p.done) }
+
+// Publish tells again that the user is there. The protocol has no other state,
+// and closed is what it says by Close.
+func (p *purple) Publish(shown) error {
+	p.publishes++ // the same text again would be no change
+	if err := p.command(map[string]any{"cmd": "status", "message": fmt.Sprint("here ", p.publishes)}); err != nil {
+		return err
+	}
+	status, err := p.answered("PUBLISH")
+	if err == nil && status != 200 {
+		err = fmt.Errorf("libpurple's PUBLISH: %d", status)
 	}
 	return err
 }

@@ -118,7 +118,8 @@ class Buddy:
         self.signal(connections, "connection-error", lambda gc, code, reason, *_: emit(
             event="connection", state="error", reason=text(ctypes.cast(reason, c_char_p).value)))
         self.signal(pointer("purple_conversations_get_handle"), "received-im-msg", self.received)
-        self.signal(blist, "buddy-status-changed", lambda buddy, *_: self.seen(buddy))
+        for change in ("signed-on", "signed-off", "status-changed"):
+            self.signal(blist, "buddy-" + change, lambda buddy, *_: self.seen(buddy))
         self.account = None
 
     def signal(self, instance, name, function):
