@@ -32,7 +32,10 @@ func TestPurpleAndLinphoneSeeEachOther(t *testing.T) {
 	a.Close()
 }
 
-// TestPurplesSeeEachOther has one come after the other and go before it.
+// TestPurplesSeeEachOther has one come after the other and go before it. The
+// library does not seed its random numbers: both use the same branches, Call-IDs
+// and tags, so that only the port in Via tells their transactions apart, and only
+// the server's tag their dialogs.
 func TestPurplesSeeEachOther(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

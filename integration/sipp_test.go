@@ -103,18 +103,23 @@ func (s *sipp) follow(path string) {
 }
 
 func (s *sipp) Send(to, text string) error {
-	errors := filepath.Join(s.home, "send-errors.log")
-	s.write("message.xml", "{to}", to, "{text}", text)
-	p := s.start("message.xml", "-timeout", "15s", "-timeout_error",
+	return s.play("message.xml", "{to}", to, "{text}", text)
+}
+
+// play runs a scenario to its end.
+func (s *sipp) play(scenario string, pairs ...string) error {
+	errors := filepath.Join(s.home, scenario+"-errors.log")
+	s.write(scenario, pairs...)
+	p := s.start(scenario, "-timeout", "15s", "-timeout_error",
 		"-recv_timeout", "10000", "-trace_err", "-error_file", errors)
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
-		return fmt.Errorf("sipp sends: not done within 20 s")
+		return fmt.Errorf("sipp %s: not done within 20 s", scenario)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		text, _ := os.ReadFile(errors)
-		return fmt.Errorf("sipp sends: exit code %d\n%s", code, text)
+		return fmt.Errorf("sipp %s: exit code %d\n%s", scenario, code, text)
 	}
 	return nil
 }
