@@ -184,6 +184,9 @@ func TestInitCheckServe(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.ok("bench", "message", "--users", "3", "--count", "5", "--warmup", "0s", "--json")), &load); err != nil || load.Load.OK < 5 {
 		t.Errorf("bench: %+v, %v", load, err)
 	}
+	if err := json.Unmarshal([]byte(s.ok("bench", "presence", "--users", "3", "--watchers", "2", "--count", "5", "--warmup", "0s", "--json")), &load); err != nil || load.Load.OK != 5 {
+		t.Errorf("bench presence: %+v, %v", load, err)
+	}
 	if code := watch.stop(syscall.SIGINT); code != 0 {
 		t.Errorf("watch ended with %d", code)
 	}
