@@ -161,7 +161,8 @@ type Partial interface {
 
 // Filterable is the ability to filter (RFC 4660, RFC 4661).
 type Filterable interface {
-	// ParseFilter checks a filter body of a SUBSCRIBE. The error is for the watcher.
+	// ParseFilter checks a filter body of a SUBSCRIBE. The error is for the watcher:
+	// a *sip.Error is the answer, any other becomes 400 with its text.
 	ParseFilter(typ string, body []byte) error
 	// Triggers reports whether the change from prev to next is one that the
 	// filter's triggers want told (RFC 4661 §3.5).

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -298,12 +299,11 @@ func (k *pack) accept(m *sip.Message) (v View, partial string, fault *sip.Error)
 				continue
 			}
 			if k.partial != nil {
+				// Partial wherever it stands: it is less to send (RFC 5263 §4.3 leaves it to
+				// local policy).
 				if full, ok := k.partial.Full(t); ok {
-					partial = t
-					if full != t {
-						v.Type = full
-						return false
-					}
+					partial, v.Type = t, full
+					return false
 				}
 			}
 			if v.Type == "" {
@@ -332,6 +332,10 @@ func (k *pack) readFilter(m *sip.Message, body string) (string, error) {
 		return "", sip.NewError(sip.StatusTooLarge, "")
 	}
 	if err := k.filter.ParseFilter(typ, []byte(body)); err != nil {
+		var answer *sip.Error
+		if errors.As(err, &answer) {
+			return "", answer
+		}
 		return "", sip.NewError(sip.StatusBadRequest, err.Error())
 	}
 	return strings.Clone(body), nil

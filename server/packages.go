@@ -9,6 +9,6 @@ import (
 // packages are the event packages of this server.
 func (s *Server) packages(*config.Config) []event.Package {
 	return []event.Package{
-		presence.New(presence.Options{Locations: s.registrar}),
+		presence.New(presence.Options{Locations: s.registrar, HardState: hardState{s.documents}}),
 	}
 }
