@@ -20,6 +20,14 @@ type Backend interface {
 	// Registrations lists the bindings that are in force, of one AOR ("sip:alice@example.com") or, with "", of
 	// all, ordered by AOR. An AOR that is not an account gives ErrNotFound.
 	Registrations(ctx context.Context, aor string) ([]Registration, error)
+	// Presence returns what is known of the presence of an account, else ErrNotFound.
+	Presence(ctx context.Context, aor string) (Presence, error)
+	// Subscriptions lists the subscriptions that this server holds, to and of one AOR or, with "", all, ordered by
+	// the address that is watched. An AOR that is neither watched nor an account gives ErrNotFound.
+	Subscriptions(ctx context.Context, aor string) ([]Subscription, error)
+	// Explain says what one account sees of the presence of another, and why, whether it watches or not. An AOR that
+	// is not an account gives ErrNotFound.
+	Explain(ctx context.Context, watcher, presentity string) (Explanation, error)
 	// Status describes the running server.
 	Status(ctx context.Context) (Status, error)
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.

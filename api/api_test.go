@@ -168,6 +168,21 @@ func TestClientErrors(t *testing.T) {
 	if _, err := c.Registrations(t.Context(), "sip:bob@example.com"); !errors.Is(err, api.ErrNotFound) {
 		t.Errorf("registrations of nobody: %v", err)
 	}
+	if _, err := c.Presence(t.Context(), "sip:bob@example.com"); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("presence of nobody: %v", err)
+	}
+	if _, err := c.Subscriptions(t.Context(), "sip:bob@example.com"); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("subscriptions of nobody: %v", err)
+	}
+	if _, err := c.Subscriptions(t.Context(), "bob"); !errors.Is(err, api.ErrInvalid) {
+		t.Errorf("subscriptions of no address: %v", err)
+	}
+	if _, err := c.Explain(t.Context(), "", alice.AOR); !errors.Is(err, api.ErrInvalid) {
+		t.Errorf("explain for no watcher: %v", err)
+	}
+	if _, err := c.Explain(t.Context(), alice.AOR, "sip:bob@example.com"); !errors.Is(err, api.ErrNotFound) || !strings.Contains(err.Error(), "bob") {
+		t.Errorf("explain of nobody: %v", err)
+	}
 	enough := errors.New("enough")
 	if err := c.List(t.Context(), func(api.User) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("list that was stopped: %v", err)

@@ -68,6 +68,28 @@ func (c *Client) Registrations(ctx context.Context, aor string) ([]Registration,
 	return regs, err
 }
 
+// Presence is Backend.Presence.
+func (c *Client) Presence(ctx context.Context, aor string) (Presence, error) {
+	var p Presence
+	err := c.call(ctx, http.MethodGet, "/api/v1/presence/"+url.PathEscape(aor), nil, &p)
+	return p, err
+}
+
+// Subscriptions is Backend.Subscriptions.
+func (c *Client) Subscriptions(ctx context.Context, aor string) ([]Subscription, error) {
+	var subs []Subscription
+	err := c.call(ctx, http.MethodGet, "/api/v1/subscriptions?aor="+url.QueryEscape(aor), nil, &subs)
+	return subs, err
+}
+
+// Explain is Backend.Explain.
+func (c *Client) Explain(ctx context.Context, watcher, presentity string) (Explanation, error) {
+	var x Explanation
+	q := url.Values{"watcher": {watcher}, "presentity": {presentity}}
+	err := c.call(ctx, http.MethodGet, "/api/v1/explain?"+q.Encode(), nil, &x)
+	return x, err
+}
+
 // Add is Users.Add.
 func (c *Client) Add(ctx context.Context, u User, password string) error {
 	return c.call(ctx, http.MethodPost, "/api/v1/users", addUser{User: u, Password: password}, nil)

@@ -70,6 +70,22 @@ func Control(b Backend) http.Handler {
 		}
 		reply(w, regs, err)
 	})
+	mux.HandleFunc("GET /api/v1/presence/{aor}", func(w http.ResponseWriter, r *http.Request) {
+		p, err := b.Presence(r.Context(), r.PathValue("aor"))
+		reply(w, p, err)
+	})
+	mux.HandleFunc("GET /api/v1/subscriptions", func(w http.ResponseWriter, r *http.Request) {
+		subs, err := b.Subscriptions(r.Context(), r.URL.Query().Get("aor"))
+		if subs == nil {
+			subs = []Subscription{}
+		}
+		reply(w, subs, err)
+	})
+	mux.HandleFunc("GET /api/v1/explain", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		x, err := b.Explain(r.Context(), q.Get("watcher"), q.Get("presentity"))
+		reply(w, x, err)
+	})
 	mux.HandleFunc("GET /api/v1/users", func(w http.ResponseWriter, r *http.Request) { listUsers(w, r, b.Users()) })
 	mux.HandleFunc("POST /api/v1/users", func(w http.ResponseWriter, r *http.Request) {
 		var in addUser

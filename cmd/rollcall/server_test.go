@@ -204,7 +204,8 @@ func TestInitCheckServe(t *testing.T) {
 		t.Errorf("accounts after the end:\n%s", out)
 	}
 	s.ok("archive", "verify")
-	for _, line := range []string{"registrations", "send alice bob hello", "watch bob", "bench register"} {
+	for _, line := range []string{"registrations", "presence alice", "subscriptions", "explain bob alice", "send alice bob hello", "publish alice open", "watch bob",
+		"bench register"} {
 		s.fails(1, "no server is running", strings.Fields(line)...)
 	}
 	s.ok("check")
