@@ -122,6 +122,7 @@ type Publication struct {
 	ETag      string  // of now
 	Publisher sip.AOR // authenticated
 	Device    string  // what tells the publisher's devices apart: Call-ID
+	Source    string  // transport and address that it last came from; "" if through another proxy
 	Type      string  // Content-Type, lower case, without parameters
 	Body      []byte  // as published, decoded
 	Parsed    any     // by Parse

@@ -61,8 +61,12 @@ func decodePublication(i store.Item) (p stored, err error) {
 	if r.bad || p.flow.UnmarshalBinary([]byte(flow)) != nil {
 		return p, errPublication
 	}
+	p.Source = sourceOf(p.flow)
 	return p, nil
 }
+
+// sourceOf tells one socket of a client from others, whichever of ours it is at.
+func sourceOf(f transport.Flow) string { return f.Proto.String() + " " + f.Remote.String() }
 
 // load returns the publications of a resource.
 func (n *Notifier) load(ctx context.Context, pkg string, aor sip.AOR) ([]stored, store.Version, error) {

@@ -142,6 +142,9 @@ func (p *publishing) decide(list []stored) (next stored, parsed any, changes []s
 	}
 	next.ETag = next.ID + "-" + newTag()[:8]
 	next.Expires, next.flow, next.Lost = now.Add(p.life), rq.Flow, false
+	if next.Source = ""; rq.Message.Count(sip.HeaderVia) == 1 && !strings.Contains(rq.Message.Get(sip.HeaderVia), ",") {
+		next.Source = sourceOf(rq.Flow) // that of another proxy stands for many devices
+	}
 	p.changed = old == nil || old.Lost || p.life == 0
 	if rq.Body != "" {
 		var was *Publication

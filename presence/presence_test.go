@@ -399,6 +399,11 @@ func TestReplaces(t *testing.T) {
 		if presence.New(presence.Options{}).Replaces(publication("alice", "call-2", id), publication("alice", "call-1", id)) {
 			t.Errorf("two devices with the id %s are taken for one", id)
 		}
+		next, old := publication("alice", "call-2", id), publication("alice", "call-1", id)
+		next.Source, old.Source = "UDP 192.0.2.1:5060", "UDP 192.0.2.1:5060"
+		if !presence.New(presence.Options{}).Replaces(next, old) {
+			t.Errorf("what one socket published twice under the id %s is taken for two devices", id)
+		}
 	}
 }
 

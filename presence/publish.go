@@ -48,7 +48,8 @@ const minOwnID = 5
 
 // Replaces implements event.Publishable: a new publication makes void what the same
 // device published before, and what has a tuple with its id, as after a restart of
-// the device. Ids that devices may share say nothing.
+// the device. Ids that devices may share say that only of what came from the same
+// socket: baresip, when it starts, may publish twice before it has an entity-tag.
 func (p *Package) Replaces(next, old *event.Publication) bool {
 	if next.Publisher != old.Publisher {
 		return false
@@ -63,7 +64,8 @@ func (p *Package) Replaces(next, old *event.Publication) bool {
 	}
 	for _, t := range a.Tuples {
 		id, _ := t.Attr("", "id")
-		if len(id) >= minOwnID && !shared[id] && hasID(b.Tuples, id) {
+		own := len(id) >= minOwnID && !shared[id] || next.Source != "" && next.Source == old.Source
+		if own && hasID(b.Tuples, id) {
 			return true
 		}
 	}
