@@ -22,7 +22,7 @@ func TestListInSubscribe(t *testing.T) {
 	zw := zlib.NewWriter(&z)
 	_, _ = zw.Write([]byte(adHoc))
 	_ = zw.Close()
-	lines := []string{"Event: Presence", "Contact: " + w.contact, "From: " + w.from, "Call-ID: list", "CSeq: 1 SUBSCRIBE",
+	lines := []string{"Event: presence", "Contact: " + w.contact, "From: " + w.from, "Call-ID: list", "CSeq: 1 SUBSCRIBE",
 		"Require: recipient-list-subscribe", "Supported: eventlist", "Content-Type: application/resource-lists+xml",
 		"Content-Encoding: deflate", "Content-Disposition: recipient-list", "User-Agent: LinphoneTest (belle-sip)"}
 	m := w.ask(w.request("SUBSCRIBE", "sip:alice@example.com", z.String(), lines...))
