@@ -18,8 +18,8 @@
 //   - Person: one, made of all. Of elements with the same name the one counts
 //     whose person is newest, by its timestamp if that is not in the future of the
 //     publication, else by when it was published. An element without content
-//     counts only if nobody has one with content, and one that is past its "until"
-//     does not count.
+//     counts only if nobody has one with content, and one that is not true now by
+//     its "from" and "until" does not count.
 //   - Devices: of those with the same deviceID the newest.
 //   - Notes: a person without a note gets that of the first tuple that has one,
 //     and the first tuple, if without, gets the person's: clients look in one
@@ -39,6 +39,14 @@
 //
 // A watcher with the class ClassOffline sees what it would see of somebody who
 // never published. Other classes are transformed by the rules that gave them.
+//
+// # Partial documents and filters
+//
+// A watcher that takes application/pidf-diff+xml gets a pidf-full and then what
+// changed (RFC 5263); a publisher may do the same (RFC 5264). A watcher may send a
+// filter (RFC 4660, RFC 4661). It is applied after the rules, so that it can't ask
+// for what the class does not see. A filter-set replaces the one before it as a
+// whole.
 //
 // # Left out
 //

@@ -59,7 +59,7 @@ func (c *composer) person() *xmltree.Element {
 	for _, substance := range [...]bool{true, false} {
 		for i, o := range all {
 			for e := range o.e.Elements() {
-				if e.Is(SpaceModel, "timestamp") || hasSubstance(e) != substance || c.past(e) {
+				if e.Is(SpaceModel, "timestamp") || hasSubstance(e) != substance || !c.inForce(e) {
 					continue
 				}
 				if by, ok := from[e.Name]; ok && by != i {
@@ -107,15 +107,21 @@ func hasSubstance(e *xmltree.Element) bool {
 	return false
 }
 
-// past reports whether an element was true until a moment that is gone (RFC 4480
+// inForce reports whether an element is true now, by its from and until (RFC 4480
 // §3.1).
-func (c *composer) past(e *xmltree.Element) bool {
+func (c *composer) inForce(e *xmltree.Element) bool {
+	if from, ok := timeAttr(e, "from"); ok {
+		c.changesAt(from)
+		if from.After(c.now) {
+			return false
+		}
+	}
 	until, ok := timeAttr(e, "until")
 	if !ok {
-		return false
+		return true
 	}
 	c.changesAt(until)
-	return !until.After(c.now)
+	return until.After(c.now)
 }
 
 // devices returns the newest description of each device (RFC 4479 §3.4).

@@ -241,8 +241,9 @@ func TestPersonByTimestamp(t *testing.T) {
 		t.Error("no end of the activity seen:", until)
 	}
 	d.publish(person(now.Add(time.Hour), "vacation", ` until="`+now.Add(-time.Hour).Format(time.RFC3339)+`"`))
+	d.publish(person(now.Add(time.Hour), "meeting", ` from="`+now.Add(time.Hour).Format(time.RFC3339)+`"`))
 	if !strings.Contains(activity(), "away") {
-		t.Error("what is past won:", activity())
+		t.Error("what is past or to come won:", activity())
 	}
 }
 
