@@ -34,7 +34,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	r := v.r
 	r.mu.Lock()
 	standing, view, force, ended, reason := s.standing, s.view, s.force, s.ended, s.reason
-	last, partial, tag, expires := s.last, s.partial, s.tag, s.expires
+	last, partial, tag, expires, unfiltered := s.last, s.partial, s.tag, s.expires, s.unfiltered
 	s.force = false
 	r.mu.Unlock()
 
@@ -58,7 +58,15 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		n.idle(s, false)
 		return
 	}
-	if !force && m.tag == tag {
+	changed := force || m.tag != tag
+	if changed && view.Filter != "" && standing == Active && r.pack.filter != nil {
+		// Triggers look at the document that was not filtered (RFC 4661 §3.6.1).
+		open, before := view, unfiltered
+		open.Filter = ""
+		unfiltered = v.body(open).body
+		changed = force || r.pack.filter.Triggers(view.Filter, before, unfiltered)
+	}
+	if !changed {
 		n.Counters.Unchanged.Add(1)
 		n.idle(s, false)
 		return
@@ -78,6 +86,9 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	s.sentAt, s.tag = now, m.tag
 	if partial != "" {
 		s.last = m.body
+	}
+	if view.Filter != "" {
+		s.unfiltered = unfiltered
 	}
 	d, event, flow := s.dialog, s.event, s.flow
 	r.mu.Unlock()

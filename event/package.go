@@ -166,7 +166,8 @@ type Filterable interface {
 	// a *sip.Error is the answer, any other becomes 400 with its text.
 	ParseFilter(typ string, body []byte) error
 	// Triggers reports whether the change from prev to next is one that the
-	// filter's triggers want told (RFC 4661 §3.5).
+	// filter's triggers want told (RFC 4661 §3.6). Both are bodies of the view
+	// without the filter; prev is empty if nothing was told yet.
 	Triggers(filter string, prev, next Body) bool
 }
 

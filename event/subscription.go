@@ -50,6 +50,8 @@ type subscription struct {
 	tag       string // entity-tag of the last body (RFC 5839)
 	last      Body   // last full body; kept for partial ones only
 
+	unfiltered Body // what a filter's last body was made of
+
 	list   *list         // of a subscription to many resources
 	parent *subscription // of a member of a list: who is told instead
 	entry  *member
