@@ -1,0 +1,19 @@
+// Package dialoginfo is the event package dialog: which calls an account is in, for
+// the lamps of telephones and the words "on the phone" (RFC 4235).
+//
+// A telephone publishes the dialogs of its own account, a PBX those of any. They
+// are put together into one document, which always tells the full state. A partial
+// publication is applied to the one before it.
+//
+// The account itself sees everything. Another watcher sees a single dialog that
+// says whether there is a call, as RFC 4235 §3.7.2 recommends, unless Options.Full
+// says that it is one who may see with whom, like an attendant. Who may not see
+// dialogs may not ask for one by its identifiers either, so nothing can be probed.
+//
+// A session description is shown only to who may see all and asks for it with
+// include-session-description.
+//
+// Left out: partial notifications, and the rule of RFC 4235 §3.3 that a party of a
+// dialog is not told of it. The element duration is dropped: it would be wrong a
+// second after it was published.
+package dialoginfo
