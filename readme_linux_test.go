@@ -213,7 +213,9 @@ func TestREADME(t *testing.T) {
 			}
 		case len(words) > 1 && words[1] == "watch":
 			out := term.background(t, s.command)
-			await(t, "the first line of "+s.command, func() bool { return strings.Contains(out.String(), "\n") })
+			// A line tells of the registration, and one of the state of each presentity.
+			lines := len(words) - len([]string{"rollcall", "watch"})
+			await(t, "the first lines of "+s.command, func() bool { return strings.Count(out.String(), "\n") >= lines })
 			watching = append(watching, running{s, out})
 		default:
 			out, err := term.run(t, s.command)

@@ -9,46 +9,60 @@ import (
 
 // notify takes a NOTIFY (RFC 6665 §4.1.3).
 func (w *watcher) notify(req *sip.Request, tx sip.ServerTransaction) {
-	status, text, more := w.notified(req)
+	status, text, more, ended := w.notified(req)
 	w.respond(req, tx, status, text, more...)
+	if ended == nil {
+		return
+	}
+	// Only now: who leaves closes the socket when it knows of the end.
+	select {
+	case ended.ends <- ended.end:
+	default: // an earlier end is not dealt with yet
+	}
+}
+
+// ended is a subscription that a NOTIFY ended.
+type ended struct {
+	*subscription
+	end ending
 }
 
 // notified is the answer to a NOTIFY. Nothing is changed by one that is refused.
-func (w *watcher) notified(req *sip.Request) (int, string, []sip.Header) {
+func (w *watcher) notified(req *sip.Request) (status int, text string, more []sip.Header, end *ended) {
 	if h := req.GetHeader("Require"); h != nil {
-		return 420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", h.Value())}
+		return 420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", h.Value())}, nil
 	}
 	if req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil || req.Via() == nil {
-		return 400, "Bad Request", nil
+		return 400, "Bad Request", nil, nil
 	}
 	event := ""
 	if h := eventHeader(req); h != nil {
 		event, _, _ = strings.Cut(h.Value(), ";")
 	}
 	if !strings.EqualFold(strings.TrimSpace(event), "presence") {
-		return 489, "Bad Event", []sip.Header{sip.NewHeader("Allow-Events", "presence")}
+		return 489, "Bad Event", []sip.Header{sip.NewHeader("Allow-Events", "presence")}, nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.subscriptionOf(req)
 	if s == nil {
-		return 481, "Subscription Does Not Exist", nil
+		return 481, "Subscription Does Not Exist", nil, nil
 	}
 	if req.CSeq().SeqNo < s.peerCSeq { // RFC 3261 §12.2.2
-		return 500, "CSeq Out Of Order", nil
+		return 500, "CSeq Out Of Order", nil, nil
 	}
 	h := req.GetHeader("Subscription-State")
 	if h == nil {
-		return 400, "No Subscription-State", nil
+		return 400, "No Subscription-State", nil, nil
 	}
 	state, params := stateOf(h.Value())
 	var p Presence
 	if len(req.Body()) > 0 && state == "active" {
 		var status int
 		if p, status = w.state(req); status == 415 {
-			return 415, "Unsupported Media Type", []sip.Header{sip.NewHeader("Accept", typePIDF)}
+			return 415, "Unsupported Media Type", []sip.Header{sip.NewHeader("Accept", typePIDF)}, nil
 		} else if status != 0 {
-			return status, "Malformed Presence Document", nil
+			return status, "Malformed Presence Document", nil, nil
 		}
 	}
 
@@ -67,10 +81,7 @@ func (w *watcher) notified(req *sip.Request) (int, string, []sip.Header) {
 		s.report(Pending, Event{})
 	case "terminated":
 		s.callID = ""
-		select {
-		case s.ends <- ending{params["reason"], seconds(params["retry-after"])}:
-		default: // an earlier end is not dealt with yet
-		}
+		end = &ended{s, ending{params["reason"], seconds(params["retry-after"])}}
 		if w.leaving.Err() == nil {
 			why := "ended by the server"
 			if r := params["reason"]; r != "" {
@@ -79,7 +90,7 @@ func (w *watcher) notified(req *sip.Request) (int, string, []sip.Header) {
 			s.report(Unwatched, Event{Reason: why})
 		}
 	}
-	return 200, "OK", nil
+	return 200, "OK", nil, end
 }
 
 // state reads the body of a NOTIFY; the status is that of a refusal, or zero.

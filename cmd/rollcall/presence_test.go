@@ -78,7 +78,5 @@ func TestPresenceCommands(t *testing.T) {
 	if code := watch.stop(syscall.SIGINT); code != 0 {
 		t.Errorf("watch ended with %d", code)
 	}
-	if out := s.ok("subscriptions"); out != "" {
-		t.Errorf("watch has left %q", out)
-	}
+	await(t, "the end of what watch subscribed to", func() bool { return s.ok("subscriptions") == "" })
 }

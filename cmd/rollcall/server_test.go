@@ -319,7 +319,7 @@ func TestDev(t *testing.T) {
 	s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\n")
 	second := s.start("dev", "--listen", freeAddress(t), "--http", "127.0.0.1:0")
 	second.await("Ctrl-C ends")
-	if !strings.Contains(second.out.String(), "watch bob --config "+s.dir) {
+	if !strings.Contains(second.out.String(), "watch bob alice --config "+s.dir) {
 		t.Errorf("dev beside ./rollcall.toml shows\n%s", second.out)
 	}
 	if code := second.stop(syscall.SIGTERM); code != 0 {
