@@ -396,7 +396,7 @@ func TestReplaces(t *testing.T) {
 			t.Errorf("%s: %v", c.why, got)
 		}
 	}
-	for _, id := range []string{"bs35r9f", "t4109", "t1"} {
+	for _, id := range []string{"bs35r9f", "t4109", "sg89ae", "t1", "StandAlone"} {
 		if presence.New(presence.Options{}).Replaces(publication("alice", "call-2", id), publication("alice", "call-1", id)) {
 			t.Errorf("two devices with the id %s are taken for one", id)
 		}

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"strings"
 
 	"rollcall/event"
 	"rollcall/sip"
@@ -40,11 +41,18 @@ func (p *Package) Parse(resource sip.AOR, typ string, body []byte, old *event.Pu
 var shared = map[string]bool{
 	"bs35r9f": true, // libpurple
 	"t4109":   true, // baresip
+	"sg89ae":  true, // the example of the drafts of PIDF, old clients
 }
 
 // minOwnID is the length below which an id is not taken for one that a device
 // made up for itself.
 const minOwnID = 5
+
+// isOwnID reports whether a device may have made up an id for itself. One without
+// a digit is a word out of a program.
+func isOwnID(id string) bool {
+	return len(id) >= minOwnID && strings.ContainsAny(id, "0123456789") && !shared[id]
+}
 
 // Replaces implements event.Publishable: a new publication makes void what the same
 // device published before, and what has a tuple with its id, as after a restart of
@@ -64,7 +72,7 @@ func (p *Package) Replaces(next, old *event.Publication) bool {
 	}
 	for _, t := range a.Tuples {
 		id, _ := t.Attr("", "id")
-		own := len(id) >= minOwnID && !shared[id] || next.Source != "" && next.Source == old.Source
+		own := isOwnID(id) || next.Source != "" && next.Source == old.Source
 		if own && hasID(b.Tuples, id) {
 			return true
 		}
