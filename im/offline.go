@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,8 @@ type offline struct {
 	closed  bool
 	backlog []sip.AOR // wait for a worker
 	workers int
+
+	observer atomic.Pointer[func(sip.AOR)]
 }
 
 type drainState uint8
@@ -73,6 +76,7 @@ func (q *offline) put(ctx context.Context, o *outgoing, tried []trial) *sip.Erro
 	if _, err := q.r.o.Store.Apply(ctx, queueKey(o.to), store.Any, store.Put(item)); err != nil {
 		return q.r.storeFault(o, err)
 	}
+	q.tell(o.to)
 	return nil
 }
 
@@ -111,6 +115,7 @@ func (q *offline) remove(ctx context.Context, aor sip.AOR, id archive.ID) error 
 	if _, err := q.r.o.Store.Apply(ctx, queueKey(aor), store.Any, store.Delete(string(id[:]))); err != nil {
 		return err
 	}
+	q.tell(aor)
 	_, err := q.r.o.Store.Apply(ctx, queuedKey(id), store.Any, store.Delete(""))
 	return err
 }
@@ -347,4 +352,16 @@ func (q *offline) sweep(now time.Time) {
 func (r *Relay) Waiting(ctx context.Context, aor sip.AOR) (int, error) {
 	set, err := r.o.Store.Load(ctx, queueKey(aor))
 	return len(set.Items), err
+}
+
+// Observe has f called after each change of how many messages wait for an account,
+// by the goroutine that made it. F must not block and must not keep the address
+// without cloning it. There is one observer, the last; changes by other servers on
+// the same store are not told.
+func (r *Relay) Observe(f func(sip.AOR)) { r.offline.observer.Store(&f) }
+
+func (q *offline) tell(aor sip.AOR) {
+	if f := q.observer.Load(); f != nil {
+		(*f)(aor)
+	}
 }

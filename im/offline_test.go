@@ -427,3 +427,23 @@ func TestOfflineSilentDevice(t *testing.T) {
 		h.waiting("bob", 0)
 	})
 }
+
+func TestObserveWaiting(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		var told []int
+		h.relay.Observe(func(a sip.AOR) {
+			n, err := h.relay.Waiting(t.Context(), a)
+			if err != nil || a != aor("bob") {
+				t.Errorf("%v: %v", a, err)
+			}
+			told = append(told, n)
+		})
+		h.send("bob", "one").want(202)
+		h.send("bob", "two").want(202)
+		h.online("bob", "192.0.2.10:5060")
+		settle(5 * time.Second)
+		if !slices.Equal(told, []int{1, 2, 1, 0}) {
+			t.Error(told)
+		}
+	})
+}
