@@ -105,10 +105,16 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
 		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 	}, relaySettings(cfg))
+	packages, err := s.packages(cfg)
+	if err != nil {
+		s.relay.Close()
+		s.tx.Close()
+		return nil, err
+	}
 	s.notifier = event.New(event.Options{
 		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
 		Lists: lists{s.documents}, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
-	}, s.packages(cfg)...)
+	}, packages...)
 	if err := s.recover(); err != nil {
 		s.notifier.Close()
 		s.relay.Close()

@@ -1,14 +1,38 @@
 package server
 
 import (
+	"fmt"
+
 	"rollcall/config"
 	"rollcall/event"
+	"rollcall/event/dialoginfo"
+	"rollcall/event/messagesummary"
 	"rollcall/presence"
+	"rollcall/sip"
 )
 
 // packages are the event packages of this server.
-func (s *Server) packages(*config.Config) []event.Package {
+func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
+	publishers, err := publishersOf(cfg)
+	if err != nil {
+		return nil, err
+	}
 	return []event.Package{
 		presence.New(presence.Options{Locations: s.registrar, HardState: hardState{s.documents}}),
+		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
+		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
+	}, nil
+}
+
+// publishersOf reads who may publish for every user.
+func publishersOf(cfg *config.Config) (func(sip.AOR) bool, error) {
+	all := map[sip.AOR]bool{}
+	for _, p := range cfg.Presence.Publishers {
+		aor, err := sip.ParseAORString(p)
+		if err != nil {
+			return nil, fmt.Errorf("[presence] publishers: %q: %w", p, err)
+		}
+		all[aor] = true
 	}
+	return func(aor sip.AOR) bool { return all[aor] }, nil
 }
