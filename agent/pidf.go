@@ -19,8 +19,9 @@ const (
 
 // tupleID is the same in every document that this agent publishes: a compositor
 // that goes by it puts a new publication in the place of the last one, which
-// nobody can modify any more, as its entity-tag is not kept.
-const tupleID = "rollcall-publish"
+// nobody can modify any more, as its entity-tag is not kept. This server's takes an
+// id without a digit for one that several devices may share.
+const tupleID = "rollcall-publish-1"
 
 // Presence is what a presence document says of a person, as far as a line can
 // show it.

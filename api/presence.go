@@ -15,7 +15,14 @@ type Presence struct {
 	State
 	Document      string         `json:"document"` // composed of all there is: PIDF (RFC 3863)
 	Publications  []Publication  `json:"publications"`
+	Permanent     *Permanent     `json:"permanent,omitempty"`
 	Registrations []Registration `json:"registrations"`
+}
+
+// Permanent is what holds without a publication: the document that the account keeps at the server (RFC 4827).
+type Permanent struct {
+	State
+	Document string `json:"document"`
 }
 
 // Publication is what one device published (RFC 3903).

@@ -53,6 +53,14 @@ func (s backend) presenceOf(ctx context.Context, aor sip.AOR) (api.Presence, err
 			Created: o.Created, Changed: o.Changed, Expires: o.Expires, Lost: o.Lost,
 		})
 	}
+	hard, err := hardState{s.documents}.HardState(ctx, aor)
+	if err != nil {
+		return p, err
+	}
+	if hard != nil {
+		document := hard.Document()
+		p.Permanent = &api.Permanent{State: stateOf(document), Document: string(document)}
+	}
 	bindings, err := s.registrar.Lookup(ctx, aor)
 	p.Registrations = appendRegistrations(p.Registrations, bindings)
 	return p, err

@@ -160,6 +160,9 @@ func explanation(x api.Explanation) [][]string {
 		says = says || p.Basic != ""
 		add("published", "%s", text)
 	}
+	if p := x.Presence.Permanent; p != nil {
+		add("permanent", "%s; gives way to what is published", stateText(p.State))
+	}
 	for _, r := range x.Presence.Registrations {
 		text := "counts as open, as no publication says open or closed"
 		if says {
@@ -167,7 +170,7 @@ func explanation(x api.Explanation) [][]string {
 		}
 		add("registered", "%s; %s", r.Contact, text)
 	}
-	if len(x.Presence.Publications)+len(x.Presence.Registrations) == 0 {
+	if len(x.Presence.Publications)+len(x.Presence.Registrations) == 0 && x.Presence.Permanent == nil {
 		add("source", "none: nothing is published and no device is registered")
 	}
 	for _, s := range x.Subscriptions {
