@@ -28,7 +28,7 @@ var _ event.Filterable = (*Package)(nil)
 // what is no filter, 488 for one that is not understood (RFC 4660 §5.4).
 func (p *Package) ParseFilter(typ string, body []byte) error {
 	if typ != TypeFilter {
-		return sip.NewError(415, "", sip.Field{Name: "Accept", Value: TypeFilter})
+		return sip.NewError(sip.StatusUnsupportedMedia, "", sip.Field{Name: "Accept", Value: TypeFilter})
 	}
 	_, err := parseFilters(body)
 	return err
@@ -51,8 +51,10 @@ type condition struct {
 	any          bool // neither of these
 }
 
+const statusNotAcceptableHere = 488
+
 func unacceptable(format string, args ...any) error {
-	return sip.NewError(488, "Filter: "+fmt.Sprintf(format, args...))
+	return sip.NewError(statusNotAcceptableHere, "Filter: "+fmt.Sprintf(format, args...))
 }
 
 func parseFilters(body []byte) ([]filter, error) {

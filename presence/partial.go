@@ -106,7 +106,7 @@ func parsePartial(resource sip.AOR, body []byte, old *event.Publication) (*Docum
 // patched applies a pidf-diff to what was published (RFC 5264 §4.3.2).
 func patched(diff *xmltree.Element, old *event.Publication) (*xmltree.Element, error) {
 	if old == nil {
-		return nil, sip.NewError(400, "Invalid Partial Publication")
+		return nil, sip.NewError(sip.StatusBadRequest, "Invalid Partial Publication")
 	}
 	d, ok := old.Parsed.(*Document)
 	if !ok {

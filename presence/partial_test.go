@@ -127,3 +127,49 @@ func TestPartialPublication(t *testing.T) {
 		}
 	}
 }
+
+// TestPartialExample is the example of RFC 5262 §6, with alice as someone.
+func TestPartialExample(t *testing.T) {
+	const spaces = `xmlns="urn:ietf:params:xml:ns:pidf" xmlns:p="urn:ietf:params:xml:ns:pidf-diff" xmlns:r="urn:ietf:params:xml:ns:pidf:rpid"
+		xmlns:ci="urn:ietf:params:xml:ns:pidf:cipid" xmlns:c="urn:ietf:params:xml:ns:pidf:caps" xmlns:d="urn:ietf:params:xml:ns:pidf:data-model" entity="pres:alice@example.com"`
+	const full = `<?xml version="1.0" encoding="UTF-8"?>
+	<p:pidf-full ` + spaces + ` version="567">
+	 <tuple id="sg89ae"><status><basic>open</basic></status><c:servcaps><c:audio>true</c:audio><c:message>true</c:message><c:video>false</c:video></c:servcaps>
+	  <contact priority="0.8">tel:09012345678</contact></tuple>
+	 <tuple id="cg231jcr"><status><basic>open</basic></status><contact priority="1.0">im:pep@example.com</contact></tuple>
+	 <tuple id="r1230d"><status><basic>closed</basic></status><ci:homepage>http://example.com/~pep/</ci:homepage>
+	  <ci:icon>http://example.com/~pep/icon.gif</ci:icon><ci:card>http://example.com/~pep/card.vcd</ci:card><contact priority="0.9">sip:pep@example.com</contact></tuple>
+	 <note xml:lang="en">Full state presence document</note>
+	 <d:person id="p123"><r:activities>
+	   <r:on-the-phone/>
+	   <r:busy/>
+	 </r:activities></d:person>
+	 <d:device id="u600b40c7"><c:devcaps><c:mobility><c:supported><c:mobile/></c:supported></c:mobility></c:devcaps><d:deviceID>urn:esn:600b40c7</d:deviceID></d:device>
+	</p:pidf-full>`
+	const diff = `<p:pidf-diff ` + spaces + ` version="568">
+	 <p:add sel="presence/note" pos="before"><tuple id="ert4773"><status><basic>open</basic></status><contact priority="0.4">mailto:pep@example.com</contact>
+	  <note xml:lang="en">A new tuple</note></tuple></p:add>
+	 <p:replace sel="*/tuple[@id='r1230d']/status/basic/text()">open</p:replace>
+	 <p:remove sel="*/d:person/r:activities/r:busy" ws="after"/>
+	 <p:replace sel="*/tuple[@id='cg231jcr']/contact/@priority">0.7</p:replace>
+	</p:pidf-diff>`
+	d := newDesk(t, presence.Options{})
+	_, _, body, err := d.p.Parse(alice(t), presence.TypeDiff, []byte(full), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub := d.publish(string(body))
+	if pub.Parsed, _, _, err = d.p.Parse(alice(t), presence.TypeDiff, []byte(diff), pub); err != nil {
+		t.Fatal(err)
+	}
+	text := string(d.body(event.View{}).Bytes)
+	for _, want := range []string{`<contact priority="0.7">im:pep@example.com</contact>`, `<caps:servcaps><caps:audio>true</caps:audio>`,
+		`<tuple id="ert4773"><status><basic>open</basic></status><contact priority="0.4">mailto:pep@example.com</contact><note xml:lang="en">A new tuple</note></tuple>`,
+		`<tuple id="r1230d"><status><basic>open</basic></status><cipid:homepage>http://example.com/~pep/</cipid:homepage>`, `<contact priority="0.9">sip:alice@example.com</contact>`,
+		`<note xml:lang="en">Full state presence document</note>`, `<rpid:activities><rpid:on-the-phone/></rpid:activities>`,
+		`<dm:device id="u600b40c7"><caps:devcaps><caps:mobility><caps:supported><caps:mobile/></caps:supported></caps:mobility></caps:devcaps><dm:deviceID>urn:esn:600b40c7</dm:deviceID></dm:device>`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}

@@ -55,6 +55,10 @@ type Options struct {
 	// Rules decide about watchers. Nil: everybody sees everything.
 	Rules Rules
 
+	// Publishers tells who may publish for others: a PBX that knows who is on the
+	// phone. Nil: nobody.
+	Publishers func(sip.AOR) bool
+
 	// HardState is what holds without a publication. Nil: there is none.
 	HardState HardState
 

@@ -9,10 +9,11 @@ import (
 	"rollcall/xmltree"
 )
 
-// MayPublish implements event.Publishable: an account publishes for itself alone.
+// MayPublish implements event.Publishable: everybody for themselves, and for all
+// whom the settings name.
 func (p *Package) MayPublish(_ context.Context, publisher, resource sip.AOR) error {
-	if publisher != resource {
-		return sip.NewError(403, "Publish for yourself only")
+	if publisher != resource && (p.o.Publishers == nil || !p.o.Publishers(publisher)) {
+		return sip.NewError(sip.StatusForbidden, "Publish for yourself only")
 	}
 	return nil
 }
@@ -33,7 +34,7 @@ func (p *Package) Parse(resource sip.AOR, typ string, body []byte, old *event.Pu
 		}
 		return d, TypePIDF, full, nil
 	}
-	return nil, "", nil, sip.NewError(415, "", sip.Field{Name: "Accept", Value: TypePIDF + ", " + TypeDiff})
+	return nil, "", nil, sip.NewError(sip.StatusUnsupportedMedia, "", sip.Field{Name: "Accept", Value: TypePIDF + ", " + TypeDiff})
 }
 
 // shared are tuple ids that stand in the program of a client: all its
