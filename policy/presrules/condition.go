@@ -1,0 +1,143 @@
+package presrules
+
+import (
+	"strings"
+	"time"
+
+	"rollcall/sip"
+	"rollcall/xmltree"
+)
+
+func conditionOf(e *xmltree.Element) condition {
+	switch {
+	case e.Is(nsPolicy, "identity"):
+		return identityOf(e)
+	case e.Is(nsPolicy, "sphere"):
+		v, _ := e.Attr("", "value")
+		return sphere(v)
+	case e.Is(nsPolicy, "validity"):
+		return validityOf(e)
+	case e.Is(nsOMA, "other-identity"):
+		return others{}
+	}
+	return unknown{}
+}
+
+// unknown holds for nobody (RFC 4745 §6.2).
+type unknown struct{}
+
+func (unknown) holds(*question) (bool, time.Time) { return false, time.Time{} }
+
+// others holds for those whom no other rule names.
+type others struct{}
+
+func (others) holds(q *question) (bool, time.Time) { return q.others, time.Time{} }
+
+// sphere is RFC 4745 §7.3.
+type sphere string
+
+func (s sphere) holds(q *question) (bool, time.Time) {
+	return q.sphere != "" && strings.EqualFold(string(s), q.sphere), time.Time{}
+}
+
+// identity holds if one of its parts does (RFC 4745 §7.1.1).
+type identity struct {
+	ones map[sip.AOR]bool
+	many []many
+}
+
+// many is RFC 4745 §7.1.3: all, or those of a domain, but for some.
+type many struct {
+	domain  string
+	ids     map[sip.AOR]bool
+	domains map[string]bool
+}
+
+func identityOf(e *xmltree.Element) identity {
+	x := identity{ones: map[sip.AOR]bool{}}
+	for c := range e.Elements() {
+		switch {
+		case c.Is(nsPolicy, "one"):
+			if a, ok := address(c); ok {
+				x.ones[a] = true
+			}
+		case c.Is(nsPolicy, "many"):
+			domain, _ := c.Attr("", "domain")
+			m := many{domain: strings.ToLower(domain), ids: map[sip.AOR]bool{}, domains: map[string]bool{}}
+			for ex := range c.Children(nsPolicy, "except") {
+				if a, ok := address(ex); ok {
+					m.ids[a] = true
+				}
+				if d, ok := ex.Attr("", "domain"); ok {
+					m.domains[strings.ToLower(d)] = true
+				}
+			}
+			x.many = append(x.many, m)
+		}
+	}
+	return x
+}
+
+// address reads an id: a SIP or presence URI of one person (RFC 5025 §3.1.1.2).
+func address(e *xmltree.Element) (sip.AOR, bool) {
+	id, ok := e.Attr("", "id")
+	if !ok {
+		return sip.AOR{}, false
+	}
+	if rest, ok := strings.CutPrefix(id, "pres:"); ok {
+		id = "sip:" + rest
+	}
+	a, err := sip.ParseAORString(id)
+	return a, err == nil
+}
+
+func (x identity) holds(q *question) (bool, time.Time) {
+	if x.ones[q.watcher] {
+		return true, time.Time{}
+	}
+	for _, m := range x.many {
+		if (m.domain == "" || m.domain == q.watcher.Domain()) && !m.ids[q.watcher] && !m.domains[q.watcher.Domain()] {
+			return true, time.Time{}
+		}
+	}
+	return false, time.Time{}
+}
+
+// validity is RFC 4745 §7.4: pairs of from and until.
+type validity []period
+
+type period struct{ from, until time.Time }
+
+func validityOf(e *xmltree.Element) validity {
+	var v validity
+	var from time.Time
+	for c := range e.Elements() {
+		t, err := time.Parse(time.RFC3339, c.Text())
+		if err != nil {
+			return nil
+		}
+		switch c.Name.Local {
+		case "from":
+			from = t
+		case "until":
+			if from.IsZero() {
+				return nil
+			}
+			v = append(v, period{from, t})
+			from = time.Time{}
+		}
+	}
+	return v
+}
+
+func (v validity) holds(q *question) (ok bool, next time.Time) {
+	for _, p := range v {
+		for _, t := range [...]time.Time{p.from, p.until} {
+			if t.After(q.now) && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+		}
+		ok = ok || !q.now.Before(p.from) && q.now.Before(p.until)
+	}
+	return ok, next
+}
