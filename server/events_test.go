@@ -10,6 +10,7 @@ import (
 
 	"rollcall/event"
 	"rollcall/sip"
+	"rollcall/xcap"
 )
 
 // watcher is a client with one subscription.
@@ -260,4 +261,42 @@ func TestFetch(t *testing.T) {
 		t.Errorf("fetch:\n%s", m.Raw())
 	}
 	eventually(t, "without subscriptions", func() bool { return h.notifier.Counters.Subscriptions.Load() == 0 })
+}
+
+const blocking = `<cr:ruleset xmlns="urn:ietf:params:xml:ns:pres-rules" xmlns:cr="urn:ietf:params:xml:ns:common-policy"><cr:rule id="a">` +
+	`<cr:conditions><cr:identity><cr:one id="sip:alice@example.com"/></cr:identity></cr:conditions>` +
+	`<cr:actions><sub-handling>%s</sub-handling></cr:actions><cr:transformations>%s</cr:transformations></cr:rule></cr:ruleset>`
+
+func TestRulesTakeEffectAtOnce(t *testing.T) {
+	h := start(t)
+	put := func(handling, transformations string) {
+		t.Helper()
+		_, err := h.documents.Put(t.Context(), aor(t, "bob"), xcap.PresRules, "index", []byte(fmt.Sprintf(blocking, handling, transformations)))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob := h.client("bob", "UDP")
+	bob.publish(200, pidf("bob", "open", "secret"))
+	w := h.watch("alice", "UDP", bobURI)
+	w.sees("secret") // one company
+	put("polite-block", "")
+	if m := w.sees("<basic>closed</basic>"); strings.Contains(m.Body(), "secret") || !strings.HasPrefix(m.Get(sip.HeaderSubscriptionState), "active") {
+		t.Errorf("polite block:\n%s", m.Raw())
+	}
+	put("allow", "<provide-services><all-services/></provide-services>")
+	if m := w.sees("<basic>open</basic>"); strings.Contains(m.Body(), "secret") {
+		t.Errorf("a note that is not provided:\n%s", m.Raw())
+	}
+	put("confirm", "")
+	if m := w.notify(); m.Body() != "" || !strings.HasPrefix(m.Get(sip.HeaderSubscriptionState), "pending") {
+		t.Errorf("confirm:\n%s", m.Raw())
+	}
+	bob.publish(200, pidf("bob", "open", "not for who waits"))
+	w.quiet(200 * time.Millisecond)
+	put("block", "")
+	if m := w.notify(); m.Body() != "" || m.Get(sip.HeaderSubscriptionState) != "terminated;reason=rejected" {
+		t.Errorf("block:\n%s", m.Raw())
+	}
+	h.client("alice", "UDP").want(403, "SUBSCRIBE", bobURI, "", "Event: presence", "Contact: <sip:alice@127.0.0.1>")
 }

@@ -17,8 +17,9 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules := presence.NewRuleSets(presenceRules{s.documents})
 	return []event.Package{
-		presence.New(presence.Options{Locations: s.registrar, HardState: hardState{s.documents}}),
+		presence.New(presence.Options{Locations: s.registrar, HardState: hardState{s.documents}, Rules: rules}),
 		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
 	}, nil

@@ -1,0 +1,110 @@
+package presence
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"rollcall/event"
+	"rollcall/policy/presrules"
+	"rollcall/sip"
+	"rollcall/xmltree"
+)
+
+// RuleDocument is an account's presence rules as they are stored (RFC 5025 §9).
+// The zero value says that there are none.
+type RuleDocument struct {
+	ETag string
+	Tree *xmltree.Element
+}
+
+// RuleSource keeps the rules of accounts.
+type RuleSource interface {
+	// Rules returns those of an account.
+	Rules(ctx context.Context, account sip.AOR) (RuleDocument, error)
+	// Observe has f told whose rules changed.
+	Observe(f func(account sip.AOR))
+}
+
+// RuleSets judge watchers by the rules of the account that they watch. An
+// account without rules is under the policy for all: its own domain's accounts are
+// allowed, and others wait until it decides.
+type RuleSets struct {
+	source RuleSource
+
+	mu     sync.Mutex
+	parsed map[sip.AOR]parsedRules
+}
+
+type parsedRules struct {
+	etag  string
+	rules *presrules.Ruleset
+	err   error
+}
+
+// maxParsed bounds the rules kept parsed.
+const maxParsed = 10_000
+
+var _ Rules = (*RuleSets)(nil)
+var _ Transformer = (*RuleSets)(nil)
+
+// NewRuleSets returns the judge over a source of rules.
+func NewRuleSets(source RuleSource) *RuleSets { return &RuleSets{source: source} }
+
+// Judge implements Rules. The account itself sees everything.
+func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.Verdict, error) {
+	if resource == watcher {
+		return event.Verdict{Standing: event.Active, Rule: "own"}, nil
+	}
+	doc, err := r.source.Rules(ctx, resource)
+	if err != nil {
+		return event.Verdict{}, err
+	}
+	if doc.Tree == nil {
+		if resource.Domain() == watcher.Domain() {
+			return event.Verdict{Standing: event.Active, Rule: "company"}, nil
+		}
+		return event.Verdict{Standing: event.Pending, Rule: "others wait"}, nil
+	}
+	rules, err := r.rules(resource, doc)
+	if err != nil { // a document that can't be read hides its owner
+		return event.Verdict{Standing: event.Refused, Rule: "rules can't be read: " + err.Error()}, nil
+	}
+	a := rules.Judge(watcher, "", time.Now())
+	v := event.Verdict{Rule: a.Handling.String() + " by " + a.Rules, Until: a.Until}
+	switch a.Handling {
+	case presrules.Allow:
+		v.Standing, v.Class = event.Active, a.Class
+	case presrules.PoliteBlock:
+		v.Standing, v.Class = event.Active, ClassOffline
+	case presrules.Confirm:
+		v.Standing = event.Pending
+	}
+	return v, nil
+}
+
+func (r *RuleSets) rules(account sip.AOR, doc RuleDocument) (*presrules.Ruleset, error) {
+	r.mu.Lock()
+	p, ok := r.parsed[account]
+	r.mu.Unlock()
+	if ok && p.etag == doc.ETag {
+		return p.rules, p.err
+	}
+	p = parsedRules{etag: doc.ETag}
+	p.rules, p.err = presrules.Parse(doc.Tree)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.parsed == nil || len(r.parsed) >= maxParsed {
+		r.parsed = map[sip.AOR]parsedRules{}
+	}
+	r.parsed[account.Clone()] = p
+	return p.rules, p.err
+}
+
+// Transform implements Transformer.
+func (r *RuleSets) Transform(class string, doc *xmltree.Element) *xmltree.Element {
+	return presrules.Transform(class, doc)
+}
+
+// Observe has f told whose rules changed.
+func (r *RuleSets) Observe(f func(sip.AOR)) { r.source.Observe(f) }

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"rollcall/presence"
+	"rollcall/sip"
+	"rollcall/xcap"
+)
+
+// presenceRules are the presence rules that users keep among their documents (RFC
+// 5025 §9.7), or where clients of OMA keep them.
+type presenceRules struct{ documents *xcap.Documents }
+
+var _ presence.RuleSource = presenceRules{}
+
+// ruleDocuments are looked at in this order; the first that is there holds.
+var ruleDocuments = [...]struct{ auid, name string }{{xcap.PresRules, "index"}, {xcap.OMAPresRules, "pres-rules"}}
+
+// Rules implements presence.RuleSource.
+func (r presenceRules) Rules(ctx context.Context, account sip.AOR) (presence.RuleDocument, error) {
+	for _, at := range ruleDocuments {
+		doc, err := r.documents.Get(ctx, account, at.auid, at.name)
+		if errors.Is(err, xcap.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return presence.RuleDocument{}, err
+		}
+		tree, err := doc.Tree()
+		return presence.RuleDocument{ETag: doc.ETag, Tree: tree}, err
+	}
+	return presence.RuleDocument{}, nil
+}
+
+// Observe implements presence.RuleSource.
+func (r presenceRules) Observe(f func(sip.AOR)) {
+	r.documents.Observe(func(c xcap.Change) {
+		for _, at := range ruleDocuments {
+			if c.AUID == at.auid && c.Name == at.name {
+				f(c.User)
+			}
+		}
+	})
+}
