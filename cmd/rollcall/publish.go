@@ -24,7 +24,8 @@ func (a *app) publish() *cobra.Command {
 		Use:   "publish AOR open|closed|busy|away [NOTE]",
 		Short: "Publish the presence of an account and print the answer",
 		Long: "busy and away are open, with the activity. Nothing is refreshed: what was published ends after --expires, or when\n" +
-			"the next publish takes its place. Any answer but 2xx is exit code 1.",
+			"the next publish takes its place. Any answer but 2xx is exit code 1. A server may end what came over TCP when the\n" +
+			"connection is gone, which it is with the command (this one does after [presence] flow_grace); a long note is sent over TCP.",
 		Example:   "  rollcall publish alice busy \"in a meeting\"",
 		Args:      args(2, 3, "AOR open|closed|busy|away [NOTE]"),
 		ValidArgs: states,
