@@ -128,6 +128,8 @@ type Presence struct {
 	Publications int `toml:"publications" unit:"publications" reload:"yes"`
 	// How long what was published over a connection outlives it.
 	FlowGrace Duration `toml:"flow_grace" reload:"yes"`
+	// Whether a user who is registered, but has published nothing, is shown as open.
+	RegistrationHint bool `toml:"registration_hint" reload:"restart"`
 	// Accounts that may publish for every user: a PBX, a voicemail server, a conference server.
 	Publishers []string `toml:"publishers" reload:"restart"`
 }
@@ -239,7 +241,7 @@ func Default() *Config {
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM:       IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
-		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}},
+		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
 			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20,

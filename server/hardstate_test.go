@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"rollcall/config"
 	"rollcall/presence"
 	"rollcall/sip"
 	"rollcall/xcap"
@@ -47,6 +48,21 @@ func TestHardState(t *testing.T) {
 		}
 		if text := local.String(); !strings.Contains(text, note) || !strings.Contains(text, "mailto:") {
 			t.Errorf("after\n%s\nthe watcher has\n%s", m.Raw(), text)
+		}
+	}
+}
+
+// TestRegistrationHint: who is registered is open, if the settings say so.
+func TestRegistrationHint(t *testing.T) {
+	for _, hint := range []bool{true, false} {
+		h := start(t, func(c *config.Config) { c.Presence.RegistrationHint = hint })
+		h.client("bob", "TCP").register("")
+		want := "<basic>closed</basic>"
+		if hint {
+			want = "<basic>open</basic>"
+		}
+		if m := h.watch("alice", "TCP", "sip:bob@example.com").notify(); !strings.Contains(m.Body(), want) {
+			t.Errorf("hint %v:\n%s", hint, m.Raw())
 		}
 	}
 }

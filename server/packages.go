@@ -18,8 +18,12 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 		return nil, err
 	}
 	rules := presence.NewRuleSets(presenceRules{s.documents})
+	o := presence.Options{HardState: hardState{s.documents}, Rules: rules, Publishers: publishers}
+	if cfg.Presence.RegistrationHint {
+		o.Locations = s.registrar
+	}
 	return []event.Package{
-		presence.New(presence.Options{Locations: s.registrar, HardState: hardState{s.documents}, Rules: rules}),
+		presence.New(o),
 		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
 	}, nil
