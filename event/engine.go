@@ -73,7 +73,11 @@ func (n *Notifier) Watchers(pkg string, aor sip.AOR) []WatcherInfo {
 	defer r.mu.Unlock()
 	var list []WatcherInfo
 	for _, s := range r.subs {
-		w := WatcherInfo{ID: s.id(), AOR: s.watcher, Standing: s.standing, Event: "subscribe", Since: s.since, Expires: s.expires}
+		id := s.id()
+		if s.parent != nil { // a list has a resource once
+			id = s.parent.id()
+		}
+		w := WatcherInfo{ID: id, AOR: s.watcher, Standing: s.standing, Event: "subscribe", Since: s.since, Expires: s.expires}
 		if s.ended {
 			w.Standing, w.Event = Refused, s.reason
 		}

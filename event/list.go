@@ -113,6 +113,7 @@ func (n *Notifier) attach(k *pack, s *subscription) {
 	for _, e := range s.list.members {
 		if e.sub.standing != Refused {
 			n.join(k, e.aor, e.sub)
+			k.tellObservers(e.aor)
 		}
 	}
 }
@@ -126,6 +127,7 @@ func (n *Notifier) detach(s *subscription) {
 				r.subs = slices.Delete(r.subs, i, i+1)
 			}
 			r.mu.Unlock()
+			r.pack.tellObservers(r.aor)
 			n.settle(r)
 		}
 	}
