@@ -7,6 +7,7 @@ import (
 	"rollcall/event"
 	"rollcall/event/dialoginfo"
 	"rollcall/event/messagesummary"
+	"rollcall/event/watcherinfo"
 	"rollcall/presence"
 	"rollcall/sip"
 )
@@ -24,6 +25,7 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	}
 	return []event.Package{
 		presence.New(o),
+		watcherinfo.New(presence.Name),
 		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
 	}, nil
