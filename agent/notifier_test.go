@@ -202,4 +202,19 @@ func (n *testNotifier) dialog(user string) *testDialog {
 	return nil
 }
 
+// empty waits for the end of all subscriptions: that of the last comes with the
+// answer to its last NOTIFY.
+func (n *testNotifier) empty() bool {
+	for range 200 {
+		n.mu.Lock()
+		left := len(n.dialogs)
+		n.mu.Unlock()
+		if left == 0 {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
+
 func line(e Event) string { return strings.TrimPrefix(e.String(), e.Time.Format("15:04:05 ")) }

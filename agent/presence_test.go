@@ -76,11 +76,11 @@ func TestPublishIsSeenByWatch(t *testing.T) {
 			if e := next(t, events); e.Kind != Unregistered || len(events) != 0 {
 				t.Errorf("last event %v, %d more", e, len(events))
 			}
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if len(n.dialogs) != 0 {
+			if !n.empty() {
 				t.Error("the subscription was not ended")
 			}
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			for i, status := range n.answers {
 				if status != 200 {
 					t.Errorf("NOTIFY %d was answered %d", i+1, status)
