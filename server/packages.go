@@ -9,6 +9,7 @@ import (
 	"rollcall/event/messagesummary"
 	"rollcall/event/watcherinfo"
 	"rollcall/presence"
+	"rollcall/registrar/reginfo"
 	"rollcall/sip"
 )
 
@@ -28,6 +29,7 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 		watcherinfo.New(presence.Name),
 		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
+		reginfo.New(reginfo.Options{Locations: s.registrar}),
 	}, nil
 }
 
