@@ -42,13 +42,14 @@ func (p *Package) view(resource sip.AOR, s event.State, class string) *xmltree.E
 		return offline(resource) // nobody can tell what the class may see
 	}
 	none := offline(resource)
-	doc := p.transform.Transform(class, c.doc.Clone())
+	doc := p.transform.Transform(class, c.unshared())
 	if doc == nil {
 		return none
 	}
 	if doc.Child(SpacePIDF, "tuple") == nil { // the person may be seen, but no service
 		doc.InsertAt(0, none.Child(SpacePIDF, "tuple").Clone())
 	}
+	shareNotes(doc)
 	return doc
 }
 

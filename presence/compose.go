@@ -17,7 +17,18 @@ import (
 
 // composed is the Value of a State.
 type composed struct {
-	doc *xmltree.Element
+	doc   *xmltree.Element
+	given []*xmltree.Element // what shareNotes gave notes
+	had   bool               // a person before that
+}
+
+// unshared returns a copy of the document as it was before notes were shared.
+func (c *composed) unshared() *xmltree.Element {
+	var made *xmltree.Element
+	if !c.had {
+		made = c.doc.Child(SpaceModel, "person")
+	}
+	return unshareNotes(c.doc, c.given, made)
 }
 
 // Compose implements event.Package.
@@ -41,8 +52,13 @@ func (p *Package) Compose(ctx context.Context, resource sip.AOR, publications []
 		c.parts = append(c.parts, c.closed(c.unique(closedID, "")))
 	}
 	slices.SortStableFunc(c.parts, func(a, b part) int { return cmp.Compare(a.rank, b.rank) })
-	c.assemble(c.shareNotes(c.person()))
-	return event.State{Value: &composed{doc: c.b.finish()}, Until: c.until}, nil
+	c.assemble()
+	v := &composed{had: c.b.root.Child(SpaceModel, "person") != nil}
+	if v.given = shareNotes(c.b.root); len(v.given) > 0 {
+		c.b.used[knownSpace(SpaceModel)] = true
+	}
+	v.doc = c.b.finish()
+	return event.State{Value: v, Until: c.until}, nil
 }
 
 // offline is the document of a user who never published and is not registered.
@@ -76,7 +92,6 @@ type source struct {
 type part struct {
 	tuple *xmltree.Element
 	rank  rank
-	lost  bool
 }
 
 type rank uint8
@@ -122,9 +137,7 @@ func (c *composer) tuples(s *source) {
 		}
 		id = c.unique(id, s.ID)
 		if s.Lost {
-			pt := c.closed(id)
-			pt.lost = true
-			c.parts = append(c.parts, pt)
+			c.parts = append(c.parts, c.closed(id))
 			continue
 		}
 		pt := part{tuple: c.tuple(t, id), rank: rankNone}

@@ -53,7 +53,8 @@ func (c *composer) person() *xmltree.Element {
 	if len(all) == 0 {
 		return nil
 	}
-	p := c.emptyPerson()
+	c.b.used[knownSpace(SpaceModel)] = true
+	p := emptyPerson()
 	var notes, taken []xmltree.Node
 	from := map[xmltree.Name]int{} // which opinion counts for elements of a name
 	for _, substance := range [...]bool{true, false} {
@@ -79,12 +80,6 @@ func (c *composer) person() *xmltree.Element {
 		nodes = append(nodes, c.b.copy(stamp))
 	}
 	adopt(p, nodes)
-	return p
-}
-
-func (c *composer) emptyPerson() *xmltree.Element {
-	p := c.b.element(SpaceModel, "person")
-	p.Attrs = []xmltree.Attr{{Name: xmltree.Name{Local: "id"}, Value: personID}}
 	return p
 }
 
@@ -170,68 +165,15 @@ func (c *composer) rest() (notes, extensions []xmltree.Node) {
 
 // assemble puts the document together in the order of RFC 3863 §4.4: tuples,
 // notes, and what is of other namespaces.
-func (c *composer) assemble(person *xmltree.Element) {
+func (c *composer) assemble() {
 	notes, extensions := c.rest()
 	nodes := make([]xmltree.Node, 0, len(c.parts)+len(notes)+len(extensions)+1)
 	for _, p := range c.parts {
 		nodes = append(nodes, p.tuple)
 	}
 	nodes = append(nodes, notes...)
-	if person != nil {
+	if person := c.person(); person != nil {
 		nodes = append(nodes, person)
 	}
 	adopt(c.b.root, append(append(nodes, c.devices()...), extensions...))
-}
-
-// shareNotes gives the person the notes of a tuple, if it has none, and the first
-// tuple those of the person: some clients show only the one, some write only the
-// other. The person is nil if there is none, and then perhaps made.
-func (c *composer) shareNotes(person *xmltree.Element) *xmltree.Element {
-	if person == nil || person.Child(SpaceModel, "note") == nil {
-		var notes []xmltree.Node
-		for i := range c.parts {
-			for e := range c.parts[i].tuple.Children(SpacePIDF, "note") {
-				notes = append(notes, c.renamed(e, SpaceModel))
-			}
-			if notes != nil {
-				break
-			}
-		}
-		if notes == nil {
-			return person
-		}
-		if person == nil {
-			person = c.emptyPerson()
-		}
-		person.InsertAt(stampAt(person, SpaceModel), notes...)
-	}
-	// The first tuple alone, so that a long note does not grow with their number.
-	first := &c.parts[0]
-	if first.lost || first.tuple.Child(SpacePIDF, "note") != nil {
-		return person
-	}
-	at := stampAt(first.tuple, SpacePIDF)
-	for e := range person.Children(SpaceModel, "note") {
-		first.tuple.InsertAt(at, c.renamed(e, SpacePIDF))
-		at++
-	}
-	return person
-}
-
-// stampAt returns where notes end: before the timestamp, which is last.
-func stampAt(e *xmltree.Element, space string) int {
-	n := len(e.Nodes)
-	if n > 0 {
-		if last, ok := e.Nodes[n-1].(*xmltree.Element); ok && last.Is(space, "timestamp") {
-			return n - 1
-		}
-	}
-	return n
-}
-
-// renamed returns the note as one of another namespace.
-func (c *composer) renamed(note *xmltree.Element, space string) *xmltree.Element {
-	e := c.b.element(space, "note", xmltree.Text(note.Text()))
-	e.Attrs = note.Attrs
-	return e
 }

@@ -327,7 +327,9 @@ func (r rules) Transform(class string, doc *xmltree.Element) *xmltree.Element {
 		}
 		return doc
 	case "service":
-		doc.Remove(doc.Child(presence.SpaceModel, "person"))
+		if p := doc.Child(presence.SpaceModel, "person"); p != nil {
+			doc.Remove(p)
+		}
 		return doc
 	}
 	return nil
@@ -349,6 +351,20 @@ func TestClasses(t *testing.T) {
 	d.same(d.body(event.View{Class: "person"}).Bytes, nobody+`<dm:person id="person"><rpid:mood><rpid:sad/></rpid:mood></dm:person>`)
 	if again := d.body(event.View{}).Bytes; string(again) != string(all) {
 		t.Error("a transformation changed the state")
+	}
+	// Who may not see the person does not see its note in the tuple, and the other
+	// way round.
+	for _, c := range []struct{ doc, class, want string }{
+		{`<tuple id="t"><status><basic>open</basic></status></tuple><dm:person id="p"><dm:note>private</dm:note></dm:person>`, "service", tuple("t", "open", "")},
+		{`<tuple id="t"><status><basic>open</basic></status><note>private</note></tuple><dm:person id="p"><rpid:mood><rpid:sad/></rpid:mood></dm:person>`, "person",
+			nobody + `<dm:person id="person"><rpid:mood><rpid:sad/></rpid:mood></dm:person>`},
+		{`<tuple id="t"><status><basic>open</basic></status><note>private</note></tuple>`, "person", nobody},
+		{`<tuple id="t"><status><basic>open</basic></status></tuple><tuple id="u"><status><basic>open</basic></status><note>n</note></tuple>`, "service",
+			tuple("t", "open", "<note>n</note>") + tuple("u", "open", "<note>n</note>") + `<dm:person id="person"><dm:note>n</dm:note></dm:person>`},
+	} {
+		d := newDesk(t, presence.Options{Rules: rules{c.class}})
+		d.publish(doc(c.doc))
+		d.same(d.body(event.View{Class: c.class}).Bytes, c.want)
 	}
 	never := newDesk(t, presence.Options{})
 	for _, typ := range d.p.Spec().Types {
