@@ -55,27 +55,48 @@ type many struct {
 
 func identityOf(e *xmltree.Element) identity {
 	x := identity{ones: map[sip.AOR]bool{}}
+	none := true
 	for c := range e.Elements() {
+		none = false
 		switch {
+		case extended(c): // it may take away what the rest says (RFC 4745 §7.1.1)
 		case c.Is(nsPolicy, "one"):
 			if a, ok := address(c); ok {
 				x.ones[a] = true
 			}
 		case c.Is(nsPolicy, "many"):
-			domain, _ := c.Attr("", "domain")
+			domain, ok := c.Attr("", "domain")
+			domain = strings.TrimSpace(domain)
+			if ok && domain == "" { // names no domain, rather than all
+				continue
+			}
 			m := many{domain: strings.ToLower(domain), ids: map[sip.AOR]bool{}, domains: map[string]bool{}}
 			for ex := range c.Children(nsPolicy, "except") {
 				if a, ok := address(ex); ok {
 					m.ids[a] = true
 				}
 				if d, ok := ex.Attr("", "domain"); ok {
-					m.domains[strings.ToLower(d)] = true
+					m.domains[strings.ToLower(strings.TrimSpace(d))] = true
 				}
 			}
 			x.many = append(x.many, m)
 		}
 	}
+	if none { // even who is not authenticated matches it (RFC 5025 §3.1.1.2)
+		x.many = append(x.many, many{})
+	}
 	return x
+}
+
+// extended reports whether an element of identity has something in it that is not
+// known here.
+func extended(e *xmltree.Element) bool {
+	for c := range e.Elements() {
+		if !c.Is(nsPolicy, "except") || !e.Is(nsPolicy, "many") {
+			return true
+		}
+	}
+	return false
 }
 
 // address reads an id: a SIP or presence URI of one person (RFC 5025 §3.1.1.2).
@@ -84,6 +105,7 @@ func address(e *xmltree.Element) (sip.AOR, bool) {
 	if !ok {
 		return sip.AOR{}, false
 	}
+	id = strings.TrimSpace(id)
 	if rest, ok := strings.CutPrefix(id, "pres:"); ok {
 		id = "sip:" + rest
 	}
@@ -112,7 +134,7 @@ func validityOf(e *xmltree.Element) validity {
 	var v validity
 	var from time.Time
 	for c := range e.Elements() {
-		t, err := time.Parse(time.RFC3339, c.Text())
+		t, err := dateTime(c.Text())
 		if err != nil {
 			return nil
 		}
@@ -128,6 +150,15 @@ func validityOf(e *xmltree.Element) validity {
 		}
 	}
 	return v
+}
+
+// dateTime reads xs:dateTime, which may have no zone: then it is UTC.
+func dateTime(s string) (time.Time, error) {
+	s = strings.TrimSpace(s)
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	return time.Parse("2006-01-02T15:04:05", s)
 }
 
 func (v validity) holds(q *question) (ok bool, next time.Time) {

@@ -61,7 +61,7 @@ type question struct {
 // Answer is what a ruleset says of a watcher.
 type Answer struct {
 	Handling Handling
-	Class    string    // what the watcher sees: see Transform
+	Class    string    // what the watcher sees: see Transform; Nothing if not Allow
 	Rules    string    // ids of the rules that matched
 	Until    time.Time // when the answer may change by itself, zero for never
 }
@@ -97,7 +97,7 @@ func Parse(root *xmltree.Element) (*Ruleset, error) {
 }
 
 func handlingOf(s string) Handling {
-	switch s {
+	switch token(s) {
 	case "allow":
 		return Allow
 	case "polite-block":
@@ -142,6 +142,7 @@ func (r *Ruleset) judge(q *question) (a Answer, matched bool) {
 		sum.add(x.permits)
 	}
 	a.Rules = strings.Join(ids, ", ")
+	a.Class = Nothing
 	if a.Handling == Allow {
 		a.Class = sum.class()
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"rollcall/sip"
 	"rollcall/xmltree"
 )
 
@@ -20,14 +21,41 @@ func (p permissions) add(o permissions) {
 	}
 }
 
-// class is a canonical form: equal permissions, equal classes.
+// Nothing is the class of who may see nothing. "" is that of who may see all.
+const Nothing = "offline"
+
+// class is a canonical form: what shows the same has the same class, so that its
+// watchers share a body. "" shows everything.
 func (p permissions) class() string {
+	if p["all-attributes"] && p["service:*"] && p["person:*"] && p["device:*"] {
+		return ""
+	}
 	words := make([]string, 0, len(p))
 	for k := range p {
-		words = append(words, k)
+		if !p.implied(k) {
+			words = append(words, k)
+		}
 	}
 	slices.Sort(words)
 	return "rules\n" + strings.Join(words, "\n")
+}
+
+// implied reports whether another permission shows all that this one does.
+func (p permissions) implied(word string) bool {
+	kind, rest, ok := strings.Cut(word, ":")
+	switch {
+	case ok && (kind == "service" || kind == "person" || kind == "device"):
+		return rest != "*" && p[kind+":*"]
+	case word == "all-attributes":
+		return false
+	case p["all-attributes"]:
+		return true
+	case word == "user-input:bare":
+		return p["user-input:thresholds"] || p["user-input:full"]
+	case word == "user-input:thresholds":
+		return p["user-input:full"]
+	}
+	return false
 }
 
 const maxPermissions = 256
@@ -48,11 +76,11 @@ func (p permissions) read(t *xmltree.Element) {
 		case "unknown-attribute":
 			ns, _ := e.Attr("", "ns")
 			local, _ := e.Attr("", "name")
-			if yes(e.Text()) {
-				p["unknown:"+local+" "+ns] = true
+			if ns = token(ns); yes(e.Text()) && ns != nsRPID { // RPID is known (RFC 5025 §3.3.2.14)
+				p["unknown:"+token(local)+" "+ns] = true
 			}
 		case "user-input":
-			if v := e.Text(); v == "bare" || v == "thresholds" || v == "full" {
+			if v := token(e.Text()); v == "bare" || v == "thresholds" || v == "full" {
 				p[name+":"+v] = true
 			}
 		case "all-attributes":
@@ -65,7 +93,10 @@ func (p permissions) read(t *xmltree.Element) {
 	}
 }
 
-func yes(s string) bool { return s == "true" || s == "1" }
+// token is the value of an xs:token: white space around it does not count.
+func token(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func yes(s string) bool { return token(s) == "true" || token(s) == "1" }
 
 func (p permissions) components(kind string, e *xmltree.Element) {
 	for c := range e.Elements() {
@@ -76,8 +107,37 @@ func (p permissions) components(kind string, e *xmltree.Element) {
 			p[kind+":*"] = true
 			continue
 		}
-		p[kind+":"+c.Name.Local+"="+strings.ReplaceAll(c.Text(), "\n", " ")] = true
+		value := token(c.Text())
+		if c.Name.Local == "deviceID" || c.Name.Local == "service-uri" {
+			value = normalURI(value)
+		}
+		p[kind+":"+c.Name.Local+"="+value] = true
 	}
+}
+
+// normalURI makes equivalent URIs equal (RFC 5025 §3.3.1.1, §3.3.1.3): case does
+// not count in a scheme, in a UUID (RFC 4122 §3) and in the host of a SIP URI.
+func normalURI(s string) string {
+	scheme, rest, ok := strings.Cut(token(s), ":")
+	if !ok {
+		return token(s)
+	}
+	scheme = strings.ToLower(scheme)
+	switch {
+	case scheme == "urn" && len(rest) > 5 && strings.EqualFold(rest[:5], "uuid:"):
+		rest = strings.ToLower(rest)
+	case scheme == "sip" || scheme == "sips":
+		address, params := rest, ""
+		if at := strings.IndexByte(rest, '@') + 1; at > 0 {
+			if i := strings.IndexAny(rest[at:], ";?"); i >= 0 {
+				address, params = rest[:at+i], rest[at+i:]
+			}
+		}
+		if aor, err := sip.ParseAORString("sip:" + address); err == nil {
+			rest = strings.TrimPrefix(aor.String(), "sip:") + params
+		}
+	}
+	return scheme + ":" + rest
 }
 
 const (
@@ -87,8 +147,12 @@ const (
 )
 
 // Transform leaves of a presence document what the class of an Answer lets see. It
-// changes doc and returns it, or nil when nothing is left.
+// changes doc and returns it, or nil when nothing is left. The note of the whole
+// document, of which RFC 5025 does not speak, is taken for one about the person.
 func Transform(class string, doc *xmltree.Element) *xmltree.Element {
+	if class == "" {
+		return doc
+	}
 	p := permissions{}
 	for w := range strings.SplitSeq(class, "\n") {
 		p[w] = true
@@ -107,8 +171,8 @@ func Transform(class string, doc *xmltree.Element) *xmltree.Element {
 			keep = p.shows("person", e)
 		case e.Is(nsModel, "device"):
 			keep = p.shows("device", e)
-		case e.Name.Local == "note":
-			keep = p["note"] || p["all-attributes"]
+		case e.Is(nsPIDF, "note"):
+			keep = p["person:*"] && (p["note"] || p["all-attributes"])
 		}
 		if !keep {
 			doc.Remove(e)
@@ -134,22 +198,23 @@ func (p permissions) shows(kind string, e *xmltree.Element) bool {
 	if p[kind+":occurrence-id="+id] {
 		return true
 	}
-	if c := e.Child(nsRPID, "class"); c != nil && p[kind+":class="+c.Text()] {
+	if c := e.Child(nsRPID, "class"); c != nil && p[kind+":class="+token(c.Text())] {
 		return true
 	}
-	if d := e.Child(nsModel, "deviceID"); d != nil && p[kind+":deviceID="+d.Text()] {
+	if d := e.Child(nsModel, "deviceID"); d != nil && p[kind+":deviceID="+normalURI(d.Text())] {
 		return true
 	}
 	if c := e.Child(nsPIDF, "contact"); c != nil {
-		uri := c.Text()
+		uri := token(c.Text())
 		scheme, _, _ := strings.Cut(uri, ":")
-		return p[kind+":service-uri="+uri] || p[kind+":service-uri-scheme="+scheme]
+		return p[kind+":service-uri="+normalURI(uri)] || p[kind+":service-uri-scheme="+scheme]
 	}
 	return false
 }
 
-// prune removes the attributes that are not provided. Basic status, contact and
-// time stamps always are (RFC 5025 §3.3.2).
+// prune removes the attributes that are not provided. Basic status, contact, the
+// class of a service, the ID of a device and time stamps always are (RFC 5025
+// §3.3.2).
 func (p permissions) prune(e *xmltree.Element) {
 	if p["all-attributes"] {
 		return
@@ -162,7 +227,9 @@ func (p permissions) prune(e *xmltree.Element) {
 		switch {
 		case c.Is(nsPIDF, "status"):
 			p.prune(c)
-		case c.Is(nsPIDF, "basic"), c.Is(nsPIDF, "contact"), c.Name.Local == "timestamp":
+		case c.Is(nsPIDF, "basic"), c.Is(nsPIDF, "contact"), c.Is(nsPIDF, "timestamp"), c.Is(nsModel, "timestamp"):
+		case e.Is(nsPIDF, "tuple") && c.Is(nsRPID, "service-class"):
+		case e.Is(nsModel, "device") && c.Is(nsModel, "deviceID"):
 		case p.provides(c):
 		default:
 			e.Remove(c)
@@ -184,14 +251,16 @@ func (p permissions) provides(c *xmltree.Element) bool {
 	return p["unknown:"+c.Name.Local+" "+c.Name.Space]
 }
 
-// userInput is RFC 5025 §3.3.2.12.
+// userInput is RFC 5025 §3.3.2.12. What it calls since is last-input in RFC 4480.
 func (p permissions) userInput(c *xmltree.Element) bool {
 	switch {
 	case p["user-input:full"]:
 	case p["user-input:thresholds"]:
 		c.RemoveAttr("", "last-input")
+		c.RemoveAttr("", "since")
 	case p["user-input:bare"]:
 		c.RemoveAttr("", "last-input")
+		c.RemoveAttr("", "since")
 		c.RemoveAttr("", "idle-threshold")
 	default:
 		return false
