@@ -36,6 +36,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	standing, view, force, ended, reason := s.standing, s.view, s.force, s.ended, s.reason
 	last, partial, tag, expires, unfiltered := s.last, s.partial, s.tag, s.expires, s.unfiltered
 	s.force = false
+	minGap, maxGap := s.minGap, s.maxGap
 	r.mu.Unlock()
 
 	var m made
@@ -104,7 +105,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	} else { // needs of clients: expires always stands there (RFC 6665 §4.1.3: SHOULD)
 		tail = append(append(tail, standing.String()...), ";expires="...)
 		tail = strconv.AppendInt(tail, int64(max(expires.Sub(now).Round(time.Second), time.Second)/time.Second), 10)
-		tail = appendRates(tail, s)
+		tail = appendRates(tail, minGap, maxGap)
 	}
 	tail = append(tail, "\r\n"...)
 	if s.list != nil { // RFC 4662 §4.4
@@ -168,15 +169,15 @@ func appendBody(b []byte, body Body, version uint32) []byte {
 }
 
 // appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2).
-func appendRates(b []byte, s *subscription) []byte {
+func appendRates(b []byte, minGap, maxGap time.Duration) []byte {
 	rate := func(name string, gap time.Duration) {
 		if gap > 0 {
 			b = append(append(append(b, ';'), name...), '=')
 			b = strconv.AppendFloat(b, 1/gap.Seconds(), 'f', 3, 64)
 		}
 	}
-	rate("max-rate", s.minGap)
-	rate("min-rate", s.maxGap)
+	rate("max-rate", minGap)
+	rate("min-rate", maxGap)
 	return b
 }
 

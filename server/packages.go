@@ -5,12 +5,14 @@ import (
 
 	"rollcall/config"
 	"rollcall/event"
+	"rollcall/event/conferenceinfo"
 	"rollcall/event/dialoginfo"
 	"rollcall/event/messagesummary"
 	"rollcall/event/watcherinfo"
 	"rollcall/presence"
 	"rollcall/registrar/reginfo"
 	"rollcall/sip"
+	"rollcall/xcap/xcapdiff"
 )
 
 // packages are the event packages of this server.
@@ -18,6 +20,10 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	publishers, err := publishersOf(cfg)
 	if err != nil {
 		return nil, err
+	}
+	documents, err := xcapdiff.New(s.documents, "http://"+cfg.HTTP.Address+"/xcap/")
+	if err != nil {
+		return nil, fmt.Errorf("[http] address: %w", err)
 	}
 	rules := presence.NewRuleSets(presenceRules{s.documents})
 	o := presence.Options{HardState: hardState{s.documents}, Rules: rules, Publishers: publishers}
@@ -27,11 +33,19 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	return []event.Package{
 		presence.New(o),
 		watcherinfo.New(presence.Name),
-		dialoginfo.New(dialoginfo.Options{Publishers: publishers}),
+		dialoginfo.New(dialoginfo.Options{Publishers: publishers, Rules: rules, Full: oneCompany}),
+		conferenceinfo.New(conferenceinfo.Options{Publishers: publishers, Rules: rules}),
+		documents,
+		reginfo.New(reginfo.Options{Locations: s.registrar}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
 		reginfo.New(reginfo.Options{Locations: s.registrar}),
 	}, nil
 }
+
+// oneCompany reports accounts of one domain: of those whom the rules let in, they see
+// a colleague's calls as lamps on a phone show them, and others only that there are
+// some.
+func oneCompany(resource, watcher sip.AOR) bool { return resource.Domain() == watcher.Domain() }
 
 // publishersOf reads who may publish for every user.
 func publishersOf(cfg *config.Config) (func(sip.AOR) bool, error) {
