@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,8 +72,14 @@ type Options struct {
 	Transport Transport
 	Accounts  Accounts
 	Lists     Lists // nil: none
-	Settings  Settings
-	Log       *zap.Logger
+
+	// Bound reports whether the account is registered from the address: a device
+	// that closed a connection, on which it sent what was too long for a datagram, is
+	// still there. Nil: it is not.
+	Bound func(ctx context.Context, account sip.AOR, from netip.Addr) bool
+
+	Settings Settings
+	Log      *zap.Logger
 	// Go runs what has to wait on a goroutine of its own.
 	Go func(func())
 }

@@ -241,6 +241,9 @@ func (n *Notifier) losePublication(ctx context.Context, at publishedAt, f transp
 		var change []store.Change
 		for i := range list {
 			if p := &list[i]; p.ID == at.id && p.flow == f && p.Expires.After(grace) {
+				if n.o.Bound != nil && n.o.Bound(ctx, p.Publisher, f.Remote.Addr()) {
+					return
+				}
 				p.Expires = grace
 				change = append(change, store.Put(p.item()))
 			}

@@ -4,6 +4,7 @@ import (
 	"compress/zlib"
 	"context"
 	"io"
+	"net/netip"
 	"strings"
 
 	"rollcall/auth"
@@ -101,4 +102,18 @@ func decodeBody(m *sip.Message) (string, *sip.Error) {
 		return "", sip.NewError(sip.StatusTooLarge, "")
 	}
 	return b.String(), nil
+}
+
+// boundFrom reports whether an account is registered from an address.
+func (s *Server) boundFrom(ctx context.Context, account sip.AOR, from netip.Addr) bool {
+	bindings, err := s.registrar.Lookup(ctx, account)
+	if err != nil { // not known: what was published stays until it expires
+		return true
+	}
+	for i := range bindings {
+		if bindings[i].Flow.Remote.Addr() == from {
+			return true
+		}
+	}
+	return false
 }

@@ -300,3 +300,18 @@ func TestRulesTakeEffectAtOnce(t *testing.T) {
 	}
 	h.client("alice", "UDP").want(403, "SUBSCRIBE", bobURI, "", "Event: presence", "Contact: <sip:alice@127.0.0.1>")
 }
+
+// A phone that is registered over UDP sends what is long over TCP, and closes that.
+func TestLongPublicationOutlivesItsConnection(t *testing.T) {
+	h := start(t)
+	h.notifier.Reload(event.Settings{FlowGrace: 100 * time.Millisecond})
+	w := h.watch("alice", "UDP", bobURI)
+	w.notify()
+	phone := h.client("bob", "UDP")
+	phone.want(200, "REGISTER", "sip:example.com", "", "Contact: <sip:bob@"+phone.conn.LocalAddr().String()+">")
+	long := h.client("bob", "TCP")
+	long.publish(200, pidf("bob", "open", "long"))
+	w.sees("long")
+	_ = long.conn.Close()
+	w.quiet(time.Second)
+}

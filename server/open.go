@@ -113,7 +113,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	}
 	s.notifier = event.New(event.Options{
 		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
-		Lists: lists{s.documents}, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
+		Lists: lists{s.documents}, Bound: s.boundFrom, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
 	}, packages...)
 	if err := s.recover(); err != nil {
 		s.notifier.Close()
