@@ -22,7 +22,10 @@ type RuleDocument struct {
 type RuleSource interface {
 	// Rules returns those of an account.
 	Rules(ctx context.Context, account sip.AOR) (RuleDocument, error)
-	// Observe has f told whose rules changed.
+	// InList tells whether a watcher is in the list of the account that an
+	// external-list condition of its rules names.
+	InList(ctx context.Context, account sip.AOR, anchor string, watcher sip.AOR) (bool, error)
+	// Observe has f told whose rules, or lists, changed.
 	Observe(f func(account sip.AOR))
 }
 
@@ -70,7 +73,16 @@ func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.
 	if err != nil { // a document that can't be read hides its owner
 		return event.Verdict{Standing: event.Refused, Rule: "rules can't be read: " + err.Error()}, nil
 	}
-	a := rules.Judge(watcher, "", time.Now())
+	a := rules.Judge(watcher, "", time.Now(), func(anchor string) bool {
+		in, failed := r.source.InList(ctx, resource, anchor, watcher)
+		if failed != nil {
+			err = failed
+		}
+		return in && failed == nil
+	})
+	if err != nil { // a list that cannot be read now might have allowed
+		return event.Verdict{}, err
+	}
 	v := event.Verdict{Rule: a.Handling.String() + " by " + a.Rules, Until: a.Until}
 	switch a.Handling {
 	case presrules.Allow:

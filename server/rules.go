@@ -7,6 +7,7 @@ import (
 	"rollcall/presence"
 	"rollcall/sip"
 	"rollcall/xcap"
+	"rollcall/xmltree"
 )
 
 // presenceRules are the presence rules that users keep among their documents (RFC
@@ -34,9 +35,21 @@ func (r presenceRules) Rules(ctx context.Context, account sip.AOR) (presence.Rul
 	return presence.RuleDocument{}, nil
 }
 
-// Observe implements presence.RuleSource.
+// InList implements presence.RuleSource.
+func (r presenceRules) InList(ctx context.Context, account sip.AOR, anchor string, watcher sip.AOR) (bool, error) {
+	g := gathering{lists: lists(r), ctx: ctx, owner: account, seen: map[sip.AOR]bool{}, visited: map[*xmltree.Element]bool{}}
+	g.follow(anchor)
+	return g.seen[watcher], g.err
+}
+
+// Observe implements presence.RuleSource. Rules may ask for lists, so these count
+// too.
 func (r presenceRules) Observe(f func(sip.AOR)) {
 	r.documents.Observe(func(c xcap.Change) {
+		if c.AUID == xcap.ResourceLists {
+			f(c.User)
+			return
+		}
 		for _, at := range ruleDocuments {
 			if c.AUID == at.auid && c.Name == at.name {
 				f(c.User)

@@ -1,6 +1,7 @@
 package presrules
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ func conditionOf(e *xmltree.Element) condition {
 		return sphere(v)
 	case e.Is(nsPolicy, "validity"):
 		return validityOf(e)
+	case e.Is(nsOMA, "external-list"):
+		return listsOf(e)
 	case e.Is(nsOMA, "other-identity"):
 		return others{}
 	}
@@ -31,7 +34,27 @@ func (unknown) holds(*question) (bool, time.Time) { return false, time.Time{} }
 // others holds for those whom no other rule names.
 type others struct{}
 
-func (others) holds(q *question) (bool, time.Time) { return q.others, time.Time{} }
+func (others) holds(q *question) (bool, time.Time) { return q.level == byOther, time.Time{} }
+
+// lists are the anchors of an external-list: it holds for the members of any.
+type lists []string
+
+// maxLists bounds the lists of one condition, each of which may be a document.
+const maxLists = 16
+
+func listsOf(e *xmltree.Element) lists {
+	var l lists
+	for c := range e.Children(nsOMA, "entry") {
+		if anchor, ok := c.Attr("", "anc"); ok && len(l) < maxLists {
+			l = append(l, strings.TrimSpace(anchor))
+		}
+	}
+	return l
+}
+
+func (l lists) holds(q *question) (bool, time.Time) {
+	return q.level >= byList && q.inList != nil && slices.ContainsFunc(l, q.inList), time.Time{}
+}
 
 // sphere is RFC 4745 §7.3.
 type sphere string

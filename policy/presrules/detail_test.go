@@ -57,7 +57,7 @@ func TestIdentity(t *testing.T) {
 	} {
 		s := ruleset(t, rule("a", c.condition, handling("allow"), ""))
 		for _, who := range []string{bob, carol, dave} {
-			p := s.Judge(aor(t, who), "", now)
+			p := s.Judge(aor(t, who), "", now, nil)
 			if got, want := p.Handling == presrules.Allow, strings.Contains(c.who, who); got != want {
 				t.Errorf("%s: %s %v", c.name, who, p.Handling)
 			}
@@ -71,13 +71,13 @@ func TestCombining(t *testing.T) {
 		rule("a", identity(`<cr:one id="sip:bob@example.com"/>`), handling("block"), `<pr:provide-user-input>bare</pr:provide-user-input>`),
 		rule("b", identity(`<cr:many/>`), handling("allow"), `<pr:provide-persons><pr:class>home</pr:class></pr:provide-persons>`),
 		rule("c", "", handling("confirm"), `<pr:provide-persons><pr:class>biz</pr:class></pr:provide-persons><pr:provide-user-input>thresholds</pr:provide-user-input><pr:provide-mood>false</pr:provide-mood>`))
-	p := s.Judge(aor(t, "sip:bob@example.com"), "", now)
+	p := s.Judge(aor(t, "sip:bob@example.com"), "", now, nil)
 	same := ruleset(t, rule("x", "", handling("allow"), `<pr:provide-persons><pr:class>biz</pr:class><pr:class>home</pr:class></pr:provide-persons><pr:provide-user-input>thresholds</pr:provide-user-input>`))
-	q := same.Judge(aor(t, "sip:carol@example.com"), "", now)
+	q := same.Judge(aor(t, "sip:carol@example.com"), "", now, nil)
 	if p.Handling != presrules.Allow || p.Class != q.Class || p.Rules != "a, b, c" {
 		t.Errorf("%v %q %q %v", p.Handling, p.Class, q.Class, p.Rules)
 	}
-	if p := ruleset(t).Judge(aor(t, "sip:bob@example.com"), "", now); p.Handling != presrules.Block || p.Class != presrules.Nothing {
+	if p := ruleset(t).Judge(aor(t, "sip:bob@example.com"), "", now, nil); p.Handling != presrules.Block || p.Class != presrules.Nothing {
 		t.Error("without a rule", p.Handling, p.Class)
 	}
 }
@@ -127,7 +127,7 @@ func TestProvide(t *testing.T) {
 			`<pr:provide-devices><pr:all-devices/></pr:provide-devices><pr:provide-all-attributes/>`,
 			strings.TrimSuffix(strings.TrimPrefix(whole, pidf), "</presence>")},
 	} {
-		p := ruleset(t, rule("a", "", handling("allow"), c.grant)).Judge(aor(t, "sip:bob@example.com"), "", now)
+		p := ruleset(t, rule("a", "", handling("allow"), c.grant)).Judge(aor(t, "sip:bob@example.com"), "", now, nil)
 		got := presrules.Transform(p.Class, parse(t, whole))
 		if want := parse(t, pidf+c.want+"</presence>"); !got.Equal(want) {
 			t.Errorf("%s\nclass %s\ngot  %s\nwant %s", c.grant, p.Class, got, want)
@@ -144,12 +144,30 @@ func TestProvide(t *testing.T) {
 	}
 }
 
+// TestOMA: who is named is not judged by lists, and who is in a list not as other.
+func TestOMA(t *testing.T) {
+	s := ruleset(t,
+		rule("granted", `<ocp:external-list><ocp:entry anc="friends"/></ocp:external-list>`, handling("allow"), ""),
+		rule("blocked", identity(`<cr:one id="sip:mallory@example.com"/>`), handling("block"), ""),
+		rule("all", "", "", "<pr:provide-mood>true</pr:provide-mood>"),
+		rule("unlisted", `<ocp:other-identity/>`, handling("confirm"), ""))
+	for who, want := range map[string]string{"bob": "granted, all", "mallory": "blocked, all", "carol": "all, unlisted"} {
+		inList := func(anchor string) bool { return anchor == "friends" && who != "carol" }
+		if a := s.Judge(aor(t, "sip:"+who+"@example.com"), "", now, inList); a.Rules != want {
+			t.Errorf("%s: %v by %q, want %q", who, a.Handling, a.Rules, want)
+		}
+	}
+	if a := s.Judge(aor(t, "sip:bob@example.com"), "", now, nil); a.Rules != "all, unlisted" {
+		t.Errorf("without lists: %+v", a)
+	}
+}
+
 // TestLexicalForms: what a schema takes is understood.
 func TestLexicalForms(t *testing.T) {
 	s := ruleset(t, rule("a", `<cr:validity><cr:from> 2026-05-01T10:00:00 </cr:from><cr:until>
 		2026-05-01T15:00:00+02:00</cr:until></cr:validity>`+identity(`<cr:one id=" pres:bob@example.com "/>`),
 		"<pr:sub-handling>\n  allow\n</pr:sub-handling>", "<pr:provide-persons><pr:all-persons/></pr:provide-persons><pr:provide-mood> 1 </pr:provide-mood>"))
-	a := s.Judge(aor(t, "sip:bob@example.com"), "", now)
+	a := s.Judge(aor(t, "sip:bob@example.com"), "", now, nil)
 	if a.Handling != presrules.Allow || !strings.Contains(a.Class, "mood") || !a.Until.Equal(now.Add(time.Hour)) {
 		t.Errorf("%+v", a)
 	}
@@ -157,7 +175,7 @@ func TestLexicalForms(t *testing.T) {
 
 func TestClass(t *testing.T) {
 	class := func(h, grant string) string {
-		p := ruleset(t, rule("a", "", handling(h), grant)).Judge(aor(t, "sip:bob@example.com"), "", now)
+		p := ruleset(t, rule("a", "", handling(h), grant)).Judge(aor(t, "sip:bob@example.com"), "", now, nil)
 		return p.Class
 	}
 	const everything = `<pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-persons><pr:all-persons/></pr:provide-persons>` +

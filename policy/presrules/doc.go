@@ -7,6 +7,6 @@
 // never more. All watchers here are authenticated by digest.
 //
 // Left out: the sphere of the presentity is taken from the caller, not from a
-// publication; external lists and other conditions of OMA match nobody, but for
-// other-identity.
+// publication; of the conditions of OMA all but external-list and other-identity
+// match nobody.
 package presrules

@@ -55,7 +55,33 @@ type question struct {
 	watcher sip.AOR
 	sphere  string
 	now     time.Time
-	others  bool // no rule with an identity matched
+	level   level
+	inList  func(anchor string) bool
+}
+
+// level is which conditions about the watcher may hold. OMA has an order of them:
+// whom a rule names is not judged by lists, and who is in a list not as other.
+type level uint8
+
+const (
+	byName level = iota
+	byList
+	byOther
+)
+
+// concerns is the level of a rule, and whether it has a condition about the watcher.
+func (x *rule) concerns() (l level, ok bool) {
+	for _, c := range x.conditions {
+		switch c.(type) {
+		case identity:
+			ok = true
+		case lists:
+			l, ok = max(l, byList), true
+		case others:
+			l, ok = byOther, true
+		}
+	}
+	return l, ok
 }
 
 // Answer is what a ruleset says of a watcher.
@@ -110,21 +136,31 @@ func handlingOf(s string) Handling {
 
 // Judge combines the rules that match the watcher (RFC 4745 §10.2): the most
 // permissive handling, and all that any of them lets see.
-func (r *Ruleset) Judge(watcher sip.AOR, sphere string, now time.Time) Answer {
-	q := question{watcher: watcher, sphere: sphere, now: now}
-	a, matched := r.judge(&q)
-	if !matched { // other-identity of OMA is for whom no rule names
-		q.others = true
-		a, _ = r.judge(&q)
+//
+// InList tells whether the watcher is in the list that an external-list of OMA
+// names; nil: in none.
+func (r *Ruleset) Judge(watcher sip.AOR, sphere string, now time.Time, inList func(anchor string) bool) Answer {
+	q := question{watcher: watcher, sphere: sphere, now: now, inList: inList}
+	for {
+		a, matched := r.judge(&q)
+		if matched || q.level == byOther {
+			return a
+		}
+		q.level++
 	}
-	return a
 }
 
+// judge asks the rules of a level, and those that are for everybody. Matched tells
+// that one of the former matched.
 func (r *Ruleset) judge(q *question) (a Answer, matched bool) {
 	sum := newPermissions()
 	var ids []string
 	for i := range r.rules {
 		x := &r.rules[i]
+		l, about := x.concerns()
+		if about && l != q.level {
+			continue
+		}
 		all := true
 		for _, c := range x.conditions {
 			ok, until := c.holds(q)
@@ -136,7 +172,7 @@ func (r *Ruleset) judge(q *question) (a Answer, matched bool) {
 		if !all {
 			continue
 		}
-		matched = true
+		matched = matched || about
 		ids = append(ids, x.id)
 		a.Handling = max(a.Handling, x.handling)
 		sum.add(x.permits)

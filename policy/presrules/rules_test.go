@@ -65,12 +65,12 @@ func TestJudge(t *testing.T) {
 		{"sip:eve@example.net", "", now, presrules.PoliteBlock, "polite"},
 		{"sip:eve@example.net", "", now.AddDate(1, 0, 0), presrules.Block, ""},
 	} {
-		a := r.Judge(aor(t, c.watcher), c.sphere, c.now)
+		a := r.Judge(aor(t, c.watcher), c.sphere, c.now, nil)
 		if a.Handling != c.want || a.Rules != c.rules {
 			t.Errorf("%s: %s by %q, want %s by %q", c.watcher, a.Handling, a.Rules, c.want, c.rules)
 		}
 	}
-	if a := r.Judge(aor(t, "sip:eve@example.net"), "", now); a.Until.Year() != 2027 {
+	if a := r.Judge(aor(t, "sip:eve@example.net"), "", now, nil); a.Until.Year() != 2027 {
 		t.Errorf("until %s", a.Until)
 	}
 }
@@ -87,7 +87,7 @@ func TestTransform(t *testing.T) {
 <dm:device id="d"><dm:deviceID>x</dm:deviceID></dm:device><note>whole</note></presence>`
 	now := time.Now()
 	seen := func(watcher string) string {
-		return string(presrules.Transform(r.Judge(aor(t, watcher), "", now).Class, parse(t, doc)).AppendTo(nil))
+		return string(presrules.Transform(r.Judge(aor(t, watcher), "", now, nil).Class, parse(t, doc)).AppendTo(nil))
 	}
 	alice, dave := seen("sip:alice@example.com"), seen("sip:dave@example.com")
 	for _, c := range []struct {
@@ -116,7 +116,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if r, err := presrules.Parse(e); err == nil {
-			a := r.Judge(watcher, "", time.Unix(0, 0))
+			a := r.Judge(watcher, "", time.Unix(0, 0), func(string) bool { return true })
 			presrules.Transform(a.Class, e)
 		}
 	})
