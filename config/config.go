@@ -120,7 +120,7 @@ type XCAP struct {
 
 // Presence bounds what watchers and publishers make the server hold.
 type Presence struct {
-	// Subscriptions of one account. One more is answered 503.
+	// Subscriptions of one account, each member of a list counted. One more is answered 503.
 	SubscriptionsPerWatcher int `toml:"subscriptions_per_watcher" unit:"subscriptions" reload:"yes"`
 	// Subscriptions in all.
 	Subscriptions int `toml:"subscriptions" unit:"subscriptions" reload:"yes"`

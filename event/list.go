@@ -57,6 +57,14 @@ type member struct {
 	changed bool
 }
 
+// weight is how many subscriptions it counts for: each member of a list is one.
+func (s *subscription) weight() int {
+	if s.list == nil {
+		return 1
+	}
+	return 1 + len(s.list.members)
+}
+
 // listOf returns the members that a SUBSCRIBE is about; nil for a single resource.
 func (n *Notifier) listOf(ctx context.Context, rq Request) ([]Member, error) {
 	m := rq.Message

@@ -313,7 +313,7 @@ func (n *Notifier) drop(s *subscription) {
 	sh.mu.Lock()
 	delete(sh.subs, s.id())
 	sh.mu.Unlock()
-	n.count(s.watcher, -1)
+	n.count(s.watcher, -s.weight())
 	n.unstore(s)
 	r.pack.tellObservers(r.aor)
 	n.settle(r)

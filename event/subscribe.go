@@ -218,7 +218,7 @@ const statusNoNotification = 204
 // thing is dead: its device has forgotten it (RFC 6665 §4.5.2 asks for another id
 // otherwise).
 func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
-	if !n.count(s.watcher, 1) {
+	if !n.count(s.watcher, s.weight()) {
 		return sip.NewError(sip.StatusServiceUnavailable, "Too many subscriptions", sip.Field{Name: "Retry-After", Value: "60"})
 	}
 	dead := n.join(k, aor, s)
@@ -261,7 +261,7 @@ func (n *Notifier) count(watcher sip.AOR, by int) bool {
 	set := n.settings.Load()
 	n.countMu.Lock()
 	defer n.countMu.Unlock()
-	if by > 0 && (n.watchers[watcher] >= set.MaxPerWatcher || n.Counters.Subscriptions.Load() >= int64(set.MaxInAll)) {
+	if by > 0 && (n.watchers[watcher]+by > set.MaxPerWatcher || n.Counters.Subscriptions.Load()+int64(by) > int64(set.MaxInAll)) {
 		return false
 	}
 	if n.watchers[watcher] += by; n.watchers[watcher] <= 0 {
