@@ -130,6 +130,10 @@ type Presence struct {
 	FlowGrace Duration `toml:"flow_grace" reload:"yes"`
 	// Whether a user who is registered, but has published nothing, is shown as open.
 	RegistrationHint bool `toml:"registration_hint" reload:"restart"`
+	// Whether accounts of our domains see who has no rules of their own: "allow", "confirm", "polite-block" or "block".
+	Colleagues string `toml:"colleagues" reload:"restart"`
+	// The same for all other watchers.
+	Others string `toml:"others" reload:"restart"`
 	// Accounts that may publish for every user: a PBX, a voicemail server, a conference server.
 	Publishers []string `toml:"publishers" reload:"restart"`
 }
@@ -241,7 +245,7 @@ func Default() *Config {
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM:       IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
-		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true},
+		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true, Colleagues: "allow", Others: "confirm"},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
 			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20,

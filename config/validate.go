@@ -208,6 +208,9 @@ func (v *validator) numbers() {
 	v.number("presence.subscriptions", pr.Subscriptions, 1, 100_000_000)
 	v.number("presence.publications", pr.Publications, 1, 10_000)
 	v.duration("presence.flow_grace", pr.FlowGrace, time.Second, time.Hour, time.Millisecond)
+	handlings := []string{"allow", "confirm", "polite-block", "block"}
+	v.oneOf("presence.colleagues", pr.Colleagues, handlings, nil)
+	v.oneOf("presence.others", pr.Others, handlings, nil)
 	for i, p := range pr.Publishers {
 		if user, domain, ok := strings.Cut(strings.TrimPrefix(p, "sip:"), "@"); !strings.HasPrefix(p, "sip:") || !ok || user == "" || !isHost(domain) {
 			v.fault(fmt.Sprintf("presence.publishers[%d]", i), `write an account such as "sip:pbx@example.com"`, "%q is no address of record", p)

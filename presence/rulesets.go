@@ -29,11 +29,18 @@ type RuleSource interface {
 	Observe(f func(account sip.AOR))
 }
 
-// RuleSets judge watchers by the rules of the account that they watch. An
-// account without rules is under the policy for all: its own domain's accounts are
-// allowed, and others wait until it decides.
+// Policy holds for accounts without rules of their own.
+type Policy struct {
+	Colleague  func(watcher sip.AOR) bool // of the company
+	Colleagues presrules.Handling
+	Others     presrules.Handling
+}
+
+// RuleSets judge watchers by the rules of the account that they watch, or by the
+// policy for those who have none.
 type RuleSets struct {
 	source RuleSource
+	policy Policy
 
 	mu     sync.Mutex
 	parsed map[sip.AOR]parsedRules
@@ -52,7 +59,25 @@ var _ Rules = (*RuleSets)(nil)
 var _ Transformer = (*RuleSets)(nil)
 
 // NewRuleSets returns the judge over a source of rules.
-func NewRuleSets(source RuleSource) *RuleSets { return &RuleSets{source: source} }
+func NewRuleSets(source RuleSource, p Policy) *RuleSets { return &RuleSets{source: source, policy: p} }
+
+// general is the verdict of the policy.
+func (p *Policy) general(watcher sip.AOR) event.Verdict {
+	h, who := p.Others, "others"
+	if p.Colleague(watcher) {
+		h, who = p.Colleagues, "colleagues"
+	}
+	v := event.Verdict{Rule: h.String() + " by policy for " + who}
+	switch h {
+	case presrules.Allow:
+		v.Standing = event.Active
+	case presrules.PoliteBlock:
+		v.Standing, v.Class = event.Active, ClassOffline
+	case presrules.Confirm:
+		v.Standing = event.Pending
+	}
+	return v
+}
 
 // Judge implements Rules. The account itself sees everything.
 func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.Verdict, error) {
@@ -64,10 +89,7 @@ func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.
 		return event.Verdict{}, err
 	}
 	if doc.Tree == nil {
-		if resource.Domain() == watcher.Domain() {
-			return event.Verdict{Standing: event.Active, Rule: "company"}, nil
-		}
-		return event.Verdict{Standing: event.Pending, Rule: "others wait"}, nil
+		return r.policy.general(watcher), nil
 	}
 	rules, err := r.rules(resource, doc)
 	if err != nil { // a document that can't be read hides its owner

@@ -9,6 +9,7 @@ import (
 	"rollcall/event/dialoginfo"
 	"rollcall/event/messagesummary"
 	"rollcall/event/watcherinfo"
+	"rollcall/policy/presrules"
 	"rollcall/presence"
 	"rollcall/registrar/reginfo"
 	"rollcall/sip"
@@ -25,7 +26,10 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("[http] address: %w", err)
 	}
-	rules := presence.NewRuleSets(presenceRules{s.documents})
+	rules := presence.NewRuleSets(presenceRules{s.documents}, presence.Policy{
+		Colleague:  func(watcher sip.AOR) bool { return s.directory.Serves(watcher.Domain()) },
+		Colleagues: presrules.HandlingOf(cfg.Presence.Colleagues), Others: presrules.HandlingOf(cfg.Presence.Others),
+	})
 	o := presence.Options{HardState: hardState{s.documents}, Rules: rules, Publishers: publishers}
 	if cfg.Presence.RegistrationHint {
 		o.Locations = s.registrar
@@ -33,7 +37,7 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	return []event.Package{
 		presence.New(o),
 		watcherinfo.New(presence.Name),
-		dialoginfo.New(dialoginfo.Options{Publishers: publishers, Rules: rules, Full: oneCompany}),
+		dialoginfo.New(dialoginfo.Options{Publishers: publishers, Rules: rules, Full: s.colleagues}),
 		conferenceinfo.New(conferenceinfo.Options{Publishers: publishers, Rules: rules}),
 		documents,
 		reginfo.New(reginfo.Options{Locations: s.registrar}),
@@ -42,10 +46,10 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	}, nil
 }
 
-// oneCompany reports accounts of one domain: of those whom the rules let in, they see
-// a colleague's calls as lamps on a phone show them, and others only that there are
-// some.
-func oneCompany(resource, watcher sip.AOR) bool { return resource.Domain() == watcher.Domain() }
+// colleagues reports accounts of the company: of those whom the rules let in, they
+// see each other's calls as lamps on a phone show them, and others only that there
+// are some.
+func (s *Server) colleagues(_, watcher sip.AOR) bool { return s.directory.Serves(watcher.Domain()) }
 
 // publishersOf reads who may publish for every user.
 func publishersOf(cfg *config.Config) (func(sip.AOR) bool, error) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"rollcall/config"
 	"rollcall/sip"
 	"rollcall/xcap"
 )
@@ -37,3 +38,16 @@ func TestExternalList(t *testing.T) {
 }
 
 const bobList = `https://xcap.example.com/xcap/resource-lists/users/sip:bob@example.com/index/~~/resource-lists/list%5b@name=%22granted%22%5d`
+
+// TestPolicyForAll: the settings say who sees accounts without rules of their own.
+func TestPolicyForAll(t *testing.T) {
+	h := start(t, func(c *config.Config) { c.Presence.Colleagues = "confirm" })
+	w := h.watch("alice", "UDP", bobURI)
+	if m := w.notify(); m.Body() != "" || !strings.HasPrefix(m.Get(sip.HeaderSubscriptionState), "pending") {
+		t.Errorf("confirm:\n%s", m.Raw())
+	}
+	own := h.watch("bob", "UDP", bobURI)
+	if m := own.notify(); m.Body() == "" {
+		t.Errorf("one's own presence:\n%s", m.Raw())
+	}
+}

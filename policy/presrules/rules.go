@@ -111,7 +111,7 @@ func Parse(root *xmltree.Element) (*Ruleset, error) {
 		}
 		if a := e.Child(nsPolicy, "actions"); a != nil {
 			if h := a.Child(nsRules, "sub-handling"); h != nil {
-				x.handling = handlingOf(h.Text())
+				x.handling = HandlingOf(h.Text())
 			}
 		}
 		if t := e.Child(nsPolicy, "transformations"); t != nil {
@@ -122,7 +122,8 @@ func Parse(root *xmltree.Element) (*Ruleset, error) {
 	return r, nil
 }
 
-func handlingOf(s string) Handling {
+// HandlingOf reads the value of sub-handling; what is not known blocks.
+func HandlingOf(s string) Handling {
 	switch token(s) {
 	case "allow":
 		return Allow
