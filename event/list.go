@@ -215,7 +215,7 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 		case len(e.body.Bytes) > 0:
 			cid := strconv.Itoa(i) + "." + strconv.FormatUint(uint64(version), 10) + "@" + r.aor.Domain()
 			instance.SetAttr("", "cid", cid)
-			parts = s.list.appendPart(parts, cid, e.body.Type, numbered(e.body, version+1))
+			parts = s.list.appendPart(parts, cid, e.body.Type, numbered(e.body, version))
 		}
 		x.Append(instance)
 		root.Append(x)

@@ -128,7 +128,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		b := d.AppendRequest(head, "NOTIFY", via, number)
 		b = append(append(append(b, "Contact: <sip:"...), sentBy...), contactParams(f)...)
 		b = append(b, tail...)
-		b = appendBody(b, body, number)
+		b = appendBody(b, body, number-1) // documents count from 0 (RFC 4235 §4.1, RFC 3858 §3)
 		n.Counters.Notified.Add(1)
 		n.o.Requests.Request(f, branch, b, func(m *sip.Message, err error) { n.answered(s, m, err) })
 	}

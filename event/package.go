@@ -102,7 +102,7 @@ type Body struct {
 
 	// Version is the offset in Bytes of the digit 0 that stands for the number of
 	// the document within the subscription, -1 for a document without one. The
-	// engine writes the number there: it is one more in each NOTIFY.
+	// engine writes the number there: 0 first, and one more in each NOTIFY.
 	Version int
 }
 

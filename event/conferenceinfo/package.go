@@ -57,11 +57,12 @@ var (
 // New returns the event package.
 func New(o Options) *Package { return &Package{o: o} }
 
-// Spec implements event.Package: RFC 4575 §3.3 and §3.9 give duration and rate.
+// Spec implements event.Package: RFC 4575 §3.3 gives the duration. The rate of
+// §3.9 is left to the engine, which has one NOTIFY under way to a watcher.
 func (p *Package) Spec() event.Spec {
 	return event.Spec{
 		Name: Name, Types: []string{Type}, Publish: []string{Type},
-		Default: time.Hour, Min: time.Minute, Max: 24 * time.Hour, Interval: 5 * time.Second,
+		Default: time.Hour, Min: time.Minute, Max: 24 * time.Hour,
 	}
 }
 

@@ -4,7 +4,7 @@
 //
 // Documents are application/watcherinfo+xml (RFC 3858), always of full state: one
 // that is lost or overtaken does no harm, and who ended is no longer in them. The
-// version is the engine's number of the NOTIFY, which is 1 in the first one.
+// version counts the NOTIFYs of a subscription from 0.
 //
 // # Left out
 //

@@ -35,17 +35,16 @@ var (
 // the engine must have.
 func New(of string) *Package { return &Package{of: of} }
 
-// Spec implements event.Package. An hour is the default of RFC 3857 §4.4, five
-// seconds between NOTIFYs are what §4.10 recommends: those who come and go must not
-// flood the one who is told (§6.1).
+// Spec implements event.Package: RFC 3857 §4.4 gives the duration. The five seconds
+// between NOTIFYs that §4.10 recommends are left to the watcher (RFC 6446): the
+// engine has one NOTIFY under way to it at a time, and drops what is out of date.
 func (p *Package) Spec() event.Spec {
 	return event.Spec{
-		Name:     p.of + Suffix,
-		Types:    []string{Type},
-		Default:  time.Hour,
-		Min:      time.Minute,
-		Max:      24 * time.Hour,
-		Interval: 5 * time.Second,
+		Name:    p.of + Suffix,
+		Types:   []string{Type},
+		Default: time.Hour,
+		Min:     time.Minute,
+		Max:     24 * time.Hour,
 	}
 }
 

@@ -47,11 +47,12 @@ var (
 // New returns the event package.
 func New(o Options) *Package { return &Package{o: o} }
 
-// Spec implements event.Package: RFC 3680 §4.4 and §4.10 give duration and rate.
+// Spec implements event.Package: RFC 3680 §4.4 gives the duration. The rate of
+// §4.10 is left to the engine, which has one NOTIFY under way to a watcher.
 func (p *Package) Spec() event.Spec {
 	return event.Spec{
 		Name: Name, Types: []string{Type},
-		Default: 3761 * time.Second, Min: time.Minute, Max: 24 * time.Hour, Interval: 5 * time.Second,
+		Default: 3761 * time.Second, Min: time.Minute, Max: 24 * time.Hour,
 	}
 }
 

@@ -43,11 +43,12 @@ func New(docs *xcap.Documents, root string) (*Package, error) {
 	return &Package{docs: docs, root: root, path: u.EscapedPath()}, nil
 }
 
-// Spec is event.Package's: RFC 5875 §4.5 and §4.10 give duration and rate.
+// Spec is event.Package's: RFC 5875 §4.5 gives the duration. The rate of
+// §4.10 is left to the engine, which has one NOTIFY under way to a watcher.
 func (p *Package) Spec() event.Spec {
 	return event.Spec{
 		Name: Name, Types: []string{Type},
-		Default: time.Hour, Min: time.Minute, Max: 24 * time.Hour, Interval: 5 * time.Second,
+		Default: time.Hour, Min: time.Minute, Max: 24 * time.Hour,
 	}
 }
 
