@@ -257,7 +257,7 @@ func newTag() string {
 
 func (n *Notifier) packOf(m *sip.Message) (*pack, *sip.Error) {
 	name, _, _ := strings.Cut(m.Get(sip.HeaderEvent), ";")
-	name = strings.ToLower(strings.TrimSpace(name)) // linphone writes Presence
+	name = strings.ToLower(strings.TrimSpace(name)) // some clients write it with a capital letter
 	if k := n.packs[name]; k != nil {
 		return k, nil
 	}
