@@ -77,6 +77,15 @@ func (x *flows) take(f transport.Flow) *hanging {
 	return h
 }
 
+// hang moves a subscription to another connection. One that has closed meanwhile
+// was told of before.
+func (n *Notifier) hang(s *subscription, from, to transport.Flow) {
+	n.flows.move(s, from, to)
+	if to.Proto.Stream() && !n.o.Transport.Alive(to) {
+		n.FlowClosed(n.ctx, to)
+	}
+}
+
 // FlowClosed suspends the subscriptions of a connection, and marks what was
 // published over it as lost: it ends after the grace period unless it is
 // refreshed. The transport calls it once for each.

@@ -21,11 +21,16 @@ func (n *Notifier) notifyAll(r *resource, due []*subscription) {
 	v := views{n: n, r: r}
 	now := time.Now()
 	for _, s := range due {
-		if s.parent != nil {
-			n.deliver(&v, s)
-			continue
+		ok := n.contain(r, func() {
+			if s.parent != nil {
+				n.deliver(&v, s)
+				return
+			}
+			n.notify(&v, s, now)
+		})
+		if !ok { // it is told again when the state changes
+			n.idle(s, false)
 		}
-		n.notify(&v, s, now)
 	}
 }
 
@@ -219,7 +224,7 @@ func (n *Notifier) direct(target string, flow transport.Flow) bool {
 func (n *Notifier) idle(s *subscription, failed bool) {
 	s.r.mu.Lock()
 	s.inFlight = false
-	ended := s.ended
+	ended := s.ended && s.parent == nil // a member of a list stands and falls with it
 	if failed && !ended {
 		s.waiting, s.retryAt = true, time.Now().Add(retryLater)
 	}

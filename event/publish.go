@@ -58,6 +58,9 @@ func (n *Notifier) Publish(ctx context.Context, rq Request) (Answer, error) {
 	etag := next.ETag
 	if life > 0 {
 		n.flows.published(rq.Flow, publishedAt{resourceKey{k.spec.Name, aor}, next.ID})
+		if rq.Flow.Proto.Stream() && !n.o.Transport.Alive(rq.Flow) { // closed meanwhile
+			n.FlowClosed(ctx, rq.Flow)
+		}
 	}
 	return Answer{Status: sip.StatusOK, ToTag: newTag(), Fields: []sip.Field{ // §6 item 6
 		{Name: "SIP-ETag", Value: etag},

@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"hash/fnv"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -59,7 +60,8 @@ func (n *Notifier) schedule(r *resource) {
 
 // turn is one run of a resource.
 func (n *Notifier) turn(r *resource) {
-	more := n.tell(r)
+	more := false
+	n.contain(r, func() { more = n.tell(r) })
 	r.mu.Lock()
 	more = more || r.again
 	r.again, r.running = false, more
@@ -69,6 +71,20 @@ func (n *Notifier) turn(r *resource) {
 		return
 	}
 	n.settle(r)
+}
+
+// contain keeps a panic over one resource, as a document that nobody thought of may
+// cause it, from ending the process: a turn runs on a goroutine that reads a socket.
+func (n *Notifier) contain(r *resource, f func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.Counters.Failed.Add(1)
+			n.o.Log.Error("panic over event state", zap.String("event", r.pack.spec.Name), zap.String("aor", r.aor.String()),
+				zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	f()
+	return true
 }
 
 // settle takes a resource that nobody watches out of the table.

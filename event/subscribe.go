@@ -196,7 +196,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 		}
 	}
 	r.mu.Unlock()
-	n.flows.move(s, was, rq.Flow)
+	n.hang(s, was, rq.Flow)
 	if life > 0 {
 		n.store(s)
 	}
@@ -226,7 +226,7 @@ func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
 	sh.mu.Lock()
 	sh.subs[s.id()] = s
 	sh.mu.Unlock()
-	n.flows.move(s, transport.Flow{}, s.flow)
+	n.hang(s, transport.Flow{}, s.flow)
 	for _, o := range dead {
 		n.drop(o)
 	}
