@@ -210,6 +210,11 @@ func (j *Journal) put(b []byte) error {
 
 // sync makes durable what was written, and acknowledges it.
 func (j *Journal) sync() error {
+	if j.o.Keys != nil { // no record without the key to it
+		if err := j.o.Keys.Sync(); err != nil {
+			return fmt.Errorf("make keys durable: %w", err)
+		}
+	}
 	if err := j.datasync(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -15,53 +16,70 @@ type formatError string
 func (e formatError) Error() string { return "archive: " + string(e) }
 func (e formatError) Unwrap() error { return ErrFormat }
 
-// UnmarshalBinary reads the canonical form of a record. It takes no other
+// UnmarshalBinary reads the payload of a record's frame. It takes no other
 // form: a field out of order, twice, empty, or longer than it need be is an
 // error. Fields with tags that it does not know are skipped.
-// The record shares no memory with b.
-func (r *Record) UnmarshalBinary(b []byte) error {
+// Sealed content stays sealed. The record shares no memory with b.
+func (r *Record) UnmarshalBinary(b []byte) error { return r.decode(b, nil) }
+
+// decode is UnmarshalBinary, with keys that may be nil.
+func (r *Record) decode(b []byte, keys Opener) error {
 	*r = Record{}
-	if len(b) < recordHead {
-		return formatError("record shorter than its head")
-	}
-	if b[atVersion] != recordVersion {
-		return formatError("record of an unknown version")
-	}
-	if b[atType] == 0 || b[atType] > typeMax {
-		return formatError("not a type of a record")
-	}
-	if b[atFlags]&^flagOmitted != 0 {
-		return formatError("unknown flag")
-	}
-	envelope := uint64(binary.LittleEndian.Uint32(b[atEnvelope:]))
-	if envelope > MaxEnvelope || envelope > uint64(len(b)-recordHead) {
-		return formatError("fields longer than the record")
-	}
-	content := b[recordHead+int(envelope):]
-	switch {
-	case b[atForm] > formPlain:
-		return formatError("content in an unknown form")
-	case (b[atForm] == formNone) != (len(content) == 0):
-		return formatError("content and its form disagree")
-	case len(content) > MaxContent:
-		return formatError("content too long")
-	}
-	if binary.LittleEndian.Uint64(b[atSeq:]) > maxSeq || binary.LittleEndian.Uint64(b[atArchived:]) > maxTime {
-		return formatError("seq or archive time out of range")
+	p, err := splitPayload(b)
+	if err != nil {
+		return err
 	}
 	r.Type = Type(b[atType])
 	r.BodyOmitted = b[atFlags]&flagOmitted != 0
 	r.Seq = binary.LittleEndian.Uint64(b[atSeq:])
 	r.Archived = fromMicros(binary.LittleEndian.Uint64(b[atArchived:]))
 	copy(r.ID[:], b[atID:])
-	copy(r.Salt[:], b[atSalt:])
-	if len(content) > 0 {
-		r.Raw = append([]byte(nil), content...)
+	envelope := ^uint64(0)
+	if p.form != formNone {
+		envelope = ^uint64(private)
 	}
-	return r.fields(b[recordHead : recordHead+int(envelope)])
+	if err := r.fields(p.envelope, envelope); err != nil {
+		return err
+	}
+	switch p.form {
+	case formPlain:
+		return r.inner(p.content)
+	case formErased:
+		r.Content = Erased
+	case formSealed:
+		r.Content = Sealed
+		if keys != nil {
+			return r.open(&p, keys)
+		}
+	}
+	return nil
 }
 
-func (r *Record) fields(env []byte) error {
+// open reads the sealed content, if there is a key to it.
+func (r *Record) open(p *payload, keys Opener) error {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	b, err := keys.Open((*buf)[:0], r.ID, p.content[commitment:])
+	switch {
+	case errors.Is(err, ErrErased):
+		r.Content = Erased
+		return nil
+	case errors.Is(err, ErrNoKey):
+		return nil
+	case err != nil:
+		return formatError("content cannot be opened: " + err.Error())
+	}
+	*buf = b
+	if sha256.Sum256(b) != p.commitment() {
+		return formatError("content is not what the record commits to")
+	}
+	r.Content = Present
+	return r.inner(b)
+}
+
+// fields reads fields with tags in the set allowed, and skips those that it
+// does not know.
+func (r *Record) fields(env []byte, allowed uint64) error {
 	all := string(env) // one allocation for every text field
 	var last uint64
 	for i := 0; i < len(env); {
@@ -70,6 +88,9 @@ func (r *Record) fields(env []byte) error {
 			return err
 		}
 		i, last = next, tag
+		if tag <= tagLast && allowed&(1<<tag) == 0 {
+			return formatError("field in the wrong part of the record")
+		}
 		n := len(value)
 		if p := r.text(tag); p != nil {
 			if n > MaxField {

@@ -23,15 +23,19 @@ const (
 	recordVersion = 1
 
 	frameHead   = 8  // length and flags word, CRC
-	recordHead  = 56 // fixed part of a record's payload
+	recordHead  = 40 // fixed part of a record's payload
+	innerHead   = 20 // fixed part of a record's content
 	structHead  = 8  // fixed part of a payload that is no record
-	maxPayload  = recordHead + MaxEnvelope + MaxContent
+	maxInner    = innerHead + MaxEnvelope + MaxContent
+	maxPayload  = recordHead + MaxEnvelope + commitment + maxInner + maxSeal
 	lengthMask  = 1<<24 - 1
 	flagFence   = 1 << 24 // all before this frame was durable when it was written
 	flagOmitted = 1 << 0  // the body is not in the content
 
-	formNone  = 0 // no content
-	formPlain = 1 // the bytes of Raw
+	formNone   = 0 // no content
+	formPlain  = 1 // salt, private fields, Raw
+	formSealed = 2 // the commitment, then the same, sealed
+	formErased = 3 // the commitment alone
 
 	typeMax    = 239 // last type that has a seq
 	typeHeader = 240 // first frame of a segment
@@ -48,7 +52,6 @@ const (
 	atSeq      = 8
 	atArchived = 16
 	atID       = 24
-	atSalt     = 40
 )
 
 // The tags of a record's fields, in the order in which they are written.
@@ -81,7 +84,21 @@ const (
 	tagReason      = 26
 	tagTarget      = 27
 	tagRequestKey  = 28
+	tagPolicy      = 29
+	tagFlags       = 30
+	tagClass       = 31
+	tagFromUnit    = 32
+	tagToUnit      = 33
+	tagActor       = 34
+	tagAction      = 35
+	tagObject      = 36
+	tagLast        = tagObject
 )
+
+// private are the tags that stand with the content when there is one: they
+// tell what the author wrote or where he was, and are erased with it.
+const private = 1<<tagFromName | 1<<tagSubject | 1<<tagCallID | 1<<tagBranch | 1<<tagRequestURI | 1<<tagSource |
+	1<<tagFlow | 1<<tagDevice | 1<<tagUserAgent | 1<<tagMessageID | 1<<tagDate
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -131,6 +148,22 @@ func (r *Record) text(tag uint64) *string {
 		return &r.Reason
 	case tagTarget:
 		return &r.Target
+	case tagPolicy:
+		return &r.Policy
+	case tagFlags:
+		return &r.Flags
+	case tagClass:
+		return &r.Class
+	case tagFromUnit:
+		return &r.FromUnit
+	case tagToUnit:
+		return &r.ToUnit
+	case tagActor:
+		return &r.Actor
+	case tagAction:
+		return &r.Action
+	case tagObject:
+		return &r.Object
 	}
 	return nil
 }
@@ -148,6 +181,7 @@ func (r *Record) check() (int, error) {
 	for _, s := range [...]string{
 		r.Node, r.Channel, r.From, r.To, r.FromName, r.Subject, r.CallID, r.Branch, r.Method, r.RequestURI, r.Source, r.Flow,
 		r.Device, r.UserAgent, r.ContentType, r.MessageID, r.Date, r.Decision, r.Rule, r.Reason, r.Target,
+		r.Policy, r.Flags, r.Class, r.FromUnit, r.ToUnit, r.Actor, r.Action, r.Object,
 	} {
 		n += len(s) + 4
 		longest = max(longest, len(s))
@@ -162,12 +196,12 @@ func (r *Record) check() (int, error) {
 	if len(r.Raw) > MaxContent {
 		return 0, fmt.Errorf("%w: content has %d bytes", ErrTooLarge, len(r.Raw))
 	}
-	return frameHead + recordHead + n + len(r.Raw), nil
+	return frameHead + recordHead + n + commitment + innerHead + len(r.Raw) + maxSeal, nil
 }
 
 // tooLong names a field that is longer than the format allows.
 func (r *Record) tooLong() error {
-	for tag := uint64(tagNode); tag < tagRequestKey; tag++ {
+	for tag := uint64(tagNode); tag <= tagLast; tag++ {
 		if p := r.text(tag); p != nil && len(*p) > MaxField {
 			return fmt.Errorf("%w: field %d has %d bytes", ErrTooLarge, tag, len(*p))
 		}
@@ -175,16 +209,21 @@ func (r *Record) tooLong() error {
 	return ErrTooLarge
 }
 
-// AppendBinary appends the canonical form of the record to b: the payload of
-// its frame, as FORMAT.md states it. Equal records give equal bytes.
+// AppendBinary appends the record to b as the payload of its frame with plain
+// content, as FORMAT.md states it. Equal records give equal bytes.
 func (r *Record) AppendBinary(b []byte) ([]byte, error) {
 	if _, err := r.check(); err != nil {
 		return b, err
 	}
-	return r.encode(b), nil
+	if r.Content != Present {
+		return b, fmt.Errorf("%w: its content is not there", ErrInvalid)
+	}
+	return r.encode(b, nil)
 }
 
-func (r *Record) encode(b []byte) []byte {
+// encode appends the payload. With a Sealer the content is sealed for the
+// record's author, if it names one.
+func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	start := len(b)
 	var head [recordHead]byte
 	head[atVersion] = recordVersion
@@ -192,13 +231,9 @@ func (r *Record) encode(b []byte) []byte {
 	if r.BodyOmitted {
 		head[atFlags] |= flagOmitted
 	}
-	if len(r.Raw) > 0 {
-		head[atForm] = formPlain
-	}
 	binary.LittleEndian.PutUint64(head[atSeq:], r.Seq)
 	binary.LittleEndian.PutUint64(head[atArchived:], uint64(micros(r.Archived)))
 	copy(head[atID:], r.ID[:])
-	copy(head[atSalt:], r.Salt[:])
 	b = append(b, head[:]...)
 
 	b = appendText(b, tagNode, r.Node)
@@ -214,20 +249,29 @@ func (r *Record) encode(b []byte) []byte {
 	b = appendText(b, tagChannel, r.Channel)
 	b = appendText(b, tagFrom, r.From)
 	b = appendText(b, tagTo, r.To)
-	b = appendText(b, tagFromName, r.FromName)
-	b = appendText(b, tagSubject, r.Subject)
-	b = appendText(b, tagCallID, r.CallID)
+	content := len(r.Raw) > 0
+	if !content {
+		b = appendText(b, tagFromName, r.FromName)
+		b = appendText(b, tagSubject, r.Subject)
+		b = appendText(b, tagCallID, r.CallID)
+	}
 	b = appendNumber(b, tagCSeq, uint64(r.CSeq))
-	b = appendText(b, tagBranch, r.Branch)
+	if !content {
+		b = appendText(b, tagBranch, r.Branch)
+	}
 	b = appendText(b, tagMethod, r.Method)
-	b = appendText(b, tagRequestURI, r.RequestURI)
-	b = appendText(b, tagSource, r.Source)
-	b = appendText(b, tagFlow, r.Flow)
-	b = appendText(b, tagDevice, r.Device)
-	b = appendText(b, tagUserAgent, r.UserAgent)
+	if !content {
+		b = appendText(b, tagRequestURI, r.RequestURI)
+		b = appendText(b, tagSource, r.Source)
+		b = appendText(b, tagFlow, r.Flow)
+		b = appendText(b, tagDevice, r.Device)
+		b = appendText(b, tagUserAgent, r.UserAgent)
+	}
 	b = appendText(b, tagContentType, r.ContentType)
-	b = appendText(b, tagMessageID, r.MessageID)
-	b = appendText(b, tagDate, r.Date)
+	if !content {
+		b = appendText(b, tagMessageID, r.MessageID)
+		b = appendText(b, tagDate, r.Date)
+	}
 	b = appendText(b, tagDecision, r.Decision)
 	b = appendText(b, tagRule, r.Rule)
 	b = appendNumber(b, tagDisposition, uint64(r.Disposition))
@@ -238,7 +282,43 @@ func (r *Record) encode(b []byte) []byte {
 		b = append(b, tagRequestKey, 16)
 		b = append(b, r.RequestKey[:]...)
 	}
+	b = appendText(b, tagPolicy, r.Policy)
+	b = appendText(b, tagFlags, r.Flags)
+	b = appendText(b, tagClass, r.Class)
+	b = appendText(b, tagFromUnit, r.FromUnit)
+	b = appendText(b, tagToUnit, r.ToUnit)
+	b = appendText(b, tagActor, r.Actor)
+	b = appendText(b, tagAction, r.Action)
+	b = appendText(b, tagObject, r.Object)
 	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
+	if !content {
+		return b, nil
+	}
+	if keys == nil || r.From == "" {
+		b[start+atForm] = formPlain
+		return r.appendInner(b), nil
+	}
+	b[start+atForm] = formSealed
+	return r.seal(b, keys)
+}
+
+// appendInner appends the content: the salt, the private fields and Raw.
+func (r *Record) appendInner(b []byte) []byte {
+	b = append(b, r.Salt[:]...)
+	at := len(b)
+	b = append(b, 0, 0, 0, 0)
+	b = appendText(b, tagFromName, r.FromName)
+	b = appendText(b, tagSubject, r.Subject)
+	b = appendText(b, tagCallID, r.CallID)
+	b = appendText(b, tagBranch, r.Branch)
+	b = appendText(b, tagRequestURI, r.RequestURI)
+	b = appendText(b, tagSource, r.Source)
+	b = appendText(b, tagFlow, r.Flow)
+	b = appendText(b, tagDevice, r.Device)
+	b = appendText(b, tagUserAgent, r.UserAgent)
+	b = appendText(b, tagMessageID, r.MessageID)
+	b = appendText(b, tagDate, r.Date)
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	return append(b, r.Raw...)
 }
 
@@ -280,12 +360,15 @@ func micros(t time.Time) int64 {
 
 // appendFrame appends an open frame for r: its CRC, seq, archive time and
 // fence are stamped when it is written.
-func appendFrame(b []byte, r *Record) []byte {
+func appendFrame(b []byte, r *Record, keys Sealer) ([]byte, error) {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
-	b = r.encode(b)
+	b, err := r.encode(b, keys)
+	if err != nil {
+		return b[:start], err
+	}
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-frameHead))
-	return b
+	return b, nil
 }
 
 // seedOf returns the CRC32C of a segment's ID, from which the CRC of each frame

@@ -81,7 +81,7 @@ func TestExample(t *testing.T) {
 	if bad := h.fromCopy(head); bad != "" || !bytes.Equal(h.encode(), file[:1024]) {
 		t.Errorf("header written again: %s", bad)
 	}
-	e := end{id: h.id, records: 2, offset: 1332, crc: crc32.Checksum(file[:1332], castagnoli)}
+	e := end{id: h.id, records: 2, offset: 1320, crc: crc32.Checksum(file[:1320], castagnoli)}
 	if !bytes.Equal(e.encode(), last) {
 		t.Errorf("end written again: % x", e.encode())
 	}
@@ -131,11 +131,18 @@ func second(file []byte) (records []map[int]string) {
 			return records
 		}
 		env := int(le.Uint32(p[4:]))
-		m := fields(p[56 : 56+env])
+		m := fields(p[40 : 40+env])
 		must(le.Uint64(p[8:]) == seq+uint64(len(records)), "seq")
-		m[-1], m[-2], m[-3], m[-4] = string(p[1:3]), string(p[16:24]), string(p[24:40]), string(p[40:56])
-		m[-5] = string(p[56+env:])
-		must((p[3] == 1) == (m[-5] != ""), "form")
+		m[-1], m[-2], m[-3] = string(p[1:3]), string(p[16:24]), string(p[24:40])
+		content := p[40+env:]
+		must(p[3] <= 1 && (p[3] == 1) == (len(content) > 0), "form")
+		if len(content) > 0 {
+			n := int(le.Uint32(content[16:]))
+			for tag, v := range fields(content[20 : 20+n]) {
+				m[tag] = v
+			}
+			m[-4], m[-5] = string(content[:16]), string(content[20+n:])
+		}
 		records = append(records, m)
 		at += n
 	}
@@ -146,7 +153,10 @@ func asMap(r *Record) map[int]string {
 	le := binary.LittleEndian
 	m := map[int]string{
 		-1: string([]byte{byte(r.Type), 0}), -2: string(le.AppendUint64(nil, uint64(r.Archived.UnixMicro()))),
-		-3: string(r.ID[:]), -4: string(r.Salt[:]), -5: string(r.Raw),
+		-3: string(r.ID[:]),
+	}
+	if len(r.Raw) > 0 {
+		m[-4], m[-5] = string(r.Salt[:]), string(r.Raw)
 	}
 	if r.BodyOmitted {
 		m[-1] = string([]byte{byte(r.Type), 1})
@@ -154,7 +164,7 @@ func asMap(r *Record) map[int]string {
 	text := map[int]string{
 		1: r.Node, 5: r.Channel, 6: r.From, 7: r.To, 8: r.FromName, 9: r.Subject, 10: r.CallID, 12: r.Branch, 13: r.Method,
 		14: r.RequestURI, 15: r.Source, 16: r.Flow, 17: r.Device, 18: r.UserAgent, 19: r.ContentType, 20: r.MessageID, 21: r.Date,
-		22: r.Decision, 23: r.Rule, 26: r.Reason, 27: r.Target,
+		22: r.Decision, 23: r.Rule, 26: r.Reason, 27: r.Target, 29: r.Policy, 30: r.Flags, 31: r.Class, 32: r.FromUnit, 33: r.ToUnit, 34: r.Actor, 35: r.Action, 36: r.Object,
 	}
 	for tag, n := range map[int]uint64{4: uint64(r.Direction), 11: uint64(r.CSeq), 24: uint64(r.Disposition), 25: uint64(r.Status)} {
 		if n > 0 {
@@ -193,7 +203,7 @@ func random(rnd *rand.Rand) *Record {
 		Disposition: Disposition(rnd.Uint32()), Status: uint16(rnd.Uint32()), BodyOmitted: rnd.IntN(2) == 0,
 		Received: time.UnixMicro(rnd.Int64N(1 << 55)), Raw: []byte(text()),
 	}
-	for tag := uint64(1); tag < 28; tag++ {
+	for tag := uint64(1); tag <= tagLast; tag++ {
 		if p := r.text(tag); p != nil {
 			*p = text()
 		}
@@ -347,11 +357,11 @@ func FuzzSegment(f *testing.F) {
 		if err := os.WriteFile(segmentPath(dir, 1), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		before, err := Verify(dir)
+		before, err := at(dir).Verify()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Stats(dir); err != nil {
+		if _, err := at(dir).Stats(); err != nil {
 			t.Fatal(err)
 		}
 		j, err := Open(dir, Options{noSync: true})
@@ -369,7 +379,7 @@ func FuzzSegment(f *testing.F) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		rep, err := Verify(dir)
+		rep, err := at(dir).Verify()
 		if err != nil || before.OK && !rep.OK || rep.LastSeq != rc.Seq() || rep.Records < before.Records {
 			t.Fatalf("%v before %+v after %+v: %v", err, before, rep, rep.Err())
 		}

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -28,6 +27,8 @@ type Options struct {
 	// durable together. It does not wait for them, and has them made once, soon, on
 	// another goroutine. Nil means one of their own.
 	Run func(calls func())
+	// Keys seals the content of records that name their author. Nil leaves it plain.
+	Keys Sealer
 	// Hook is called before each operation on the disk, for tests: an error
 	// it returns is taken as the disk's, and while it blocks the disk is slow.
 	Hook func(op Op, bytes int) error
@@ -71,7 +72,7 @@ const probeEvery = time.Second
 // Journal is the one writer of an archive folder. Its methods may be called
 // from any goroutine.
 //
-// Callers encode their records into a shared batch under mu; one goroutine,
+// Callers encode and seal their records, and add them to a shared batch under mu; one goroutine,
 // the committer, takes the batch, writes it with one write(2) and one
 // fdatasync(2), and wakes all who wait for it. While it does so the next
 // batch gathers. No lock is held across I/O.
@@ -95,8 +96,6 @@ type Journal struct {
 	probedAt time.Time
 	closing  bool
 	closeErr error
-	salts    [4096]byte
-	saltsAt  int // salts before this index are used up; 0 means all are
 
 	// The rest belongs to the committer (and to Open before it starts).
 	seg          *segment
@@ -221,8 +220,7 @@ func (j *Journal) Note(r *Record) error {
 
 // add puts r into the gathering batch; done may be nil.
 func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, int, error) {
-	size, err := r.check()
-	if err != nil {
+	if _, err := r.check(); err != nil {
 		return nil, 0, err
 	}
 	if r.ID.IsZero() {
@@ -236,6 +234,15 @@ func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, 
 		r.Node = j.o.Node
 	}
 	r.Seq, r.Archived = 0, time.Time{}
+	newSalt(&r.Salt)
+	buf := scratchFrames.Get().(*[]byte)
+	defer scratchFrames.Put(buf)
+	frame, err := appendFrame((*buf)[:0], r, j.o.Keys)
+	if err != nil {
+		return nil, 0, err
+	}
+	*buf = frame
+	size := len(frame)
 
 	j.mu.Lock()
 	if j.closing {
@@ -246,10 +253,8 @@ func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, 
 	if j.failed != nil && !j.mayProbe() {
 		err := j.failed
 		if note && !full {
-			j.salt(&r.Salt)
-			before := len(j.backlog)
-			j.backlog = appendFrame(j.backlog, r)
-			j.pending += len(j.backlog) - before
+			j.backlog = append(j.backlog, frame...)
+			j.pending += size
 			err = nil
 		}
 		j.mu.Unlock()
@@ -259,11 +264,10 @@ func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, 
 		j.mu.Unlock()
 		return nil, 0, ErrBusy
 	}
-	j.salt(&r.Salt)
 	b := j.gather(size)
 	at := len(b.buf)
-	b.buf = appendFrame(b.buf, r)
-	j.pending += len(b.buf) - at
+	b.buf = append(b.buf, frame...)
+	j.pending += size
 	index := b.records
 	b.records++
 	if done != nil {
@@ -320,14 +324,12 @@ func (j *Journal) mayProbe() bool {
 	return true
 }
 
-// salt takes 16 random bytes. j.mu is held; the bytes come from the system in
-// blocks, so that most calls only copy.
-func (j *Journal) salt(to *[16]byte) {
-	if j.saltsAt == 0 {
-		_, _ = rand.Read(j.salts[:]) // crypto/rand.Read never returns an error
+// opener opens what this journal sealed; nil when it seals nothing.
+func (j *Journal) opener() Opener {
+	if j.o.Keys == nil {
+		return nil
 	}
-	copy(to[:], j.salts[j.saltsAt:])
-	j.saltsAt = (j.saltsAt + len(to)) % len(j.salts)
+	return j.o.Keys
 }
 
 func (j *Journal) signal() {

@@ -39,7 +39,7 @@ func open(t testing.TB, dir string, o Options) *Journal {
 func all(t testing.TB, dir string) []*Record {
 	t.Helper()
 	var rs []*Record
-	if err := Scan(dir, func(r *Record, _ Pos) error { rs = append(rs, r); return nil }); err != nil {
+	if err := at(dir).Scan(func(r *Record, _ Pos) error { rs = append(rs, r); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return rs
@@ -107,3 +107,6 @@ func TestRecall(t *testing.T) {
 		t.Errorf("last %v, want %v, %v", last, r.Archived, err)
 	}
 }
+
+// at is the archive in dir, without keys.
+func at(dir string) Folder { return Folder{Dir: dir} }

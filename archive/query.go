@@ -270,17 +270,17 @@ func foldWords(s string) string {
 	return b.String()
 }
 
-// Search calls f with each record of the archive in dir that q wants, in
+// Search calls f with each record of the archive that q wants, in
 // order, as it is found, until f returns an error or ctx ends. A message
 // asked for by its disposition is found when its outcome is read.
 // It reads the whole archive. Damage does not stop it; the first *Fault is
 // returned at the end.
-func Search(ctx context.Context, dir string, q Query, f func(*Record, Pos) error) error {
-	r, err := NewReader(dir)
+func (a Folder) Search(ctx context.Context, q Query, f func(*Record, Pos) error) error {
+	r, err := a.Reader()
 	if !q.After.IsZero() && err == nil {
 		// A record is archived after it was received, if clocks are sane:
 		// an hour is the allowance for one that was set back.
-		r, err = readerFrom(dir, micros(q.After.Add(-time.Hour)))
+		r, err = a.readerFrom(micros(q.After.Add(-time.Hour)))
 	}
 	if err != nil {
 		return err
@@ -299,7 +299,7 @@ func Search(ctx context.Context, dir string, q Query, f func(*Record, Pos) error
 		if waiting != nil && rec.Type == TypeOutcome {
 			if at, ok := waiting[rec.Cites]; ok && m.wants(rec.Disposition) {
 				delete(waiting, rec.Cites)
-				msg, err := ReadAt(dir, at)
+				msg, err := a.ReadAt(at)
 				if err != nil {
 					return err
 				}
@@ -320,12 +320,12 @@ func Search(ctx context.Context, dir string, q Query, f func(*Record, Pos) error
 }
 
 // ReadAt returns the record at a place that a reader of the same archive gave.
-func ReadAt(dir string, at Pos) (*Record, error) {
+func (a Folder) ReadAt(at Pos) (*Record, error) {
 	var n uint64
 	if _, err := fmt.Sscanf(at.File, "%d"+segmentExt, &n); err != nil || segmentName(n) != at.File {
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: "not a segment"}
 	}
-	w, err := openWindow(segmentPath(dir, n), at.File)
+	w, err := openWindow(segmentPath(a.Dir, n), at.File)
 	if err != nil {
 		return nil, err
 	}
@@ -348,7 +348,7 @@ func ReadAt(dir string, at Pos) (*Record, error) {
 		}
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: bad}
 	}
-	if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+	if err := rec.decode(f[frameHead:], a.Keys); err != nil {
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: err.Error()}
 	}
 	return rec, nil
@@ -356,8 +356,8 @@ func ReadAt(dir string, at Pos) (*Record, error) {
 
 // Follow calls f with each record from after the given seq on, and waits for
 // further ones, until f returns an error or ctx ends (then it returns nil).
-func Follow(ctx context.Context, dir string, after uint64, f func(*Record) error) error {
-	r, err := NewReader(dir)
+func (a Folder) Follow(ctx context.Context, after uint64, f func(*Record) error) error {
+	r, err := a.Reader()
 	if err != nil {
 		return err
 	}

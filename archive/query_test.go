@@ -79,13 +79,13 @@ func TestSearch(t *testing.T) {
 			continue
 		}
 		got := ""
-		err = Search(context.Background(), dir, q, func(r *Record, p Pos) error {
+		err = at(dir).Search(context.Background(), q, func(r *Record, p Pos) error {
 			for i, id := range ids {
 				if r.ID == id {
 					got += string(rune('0' + i))
 				}
 			}
-			if again, err := ReadAt(dir, p); err != nil || again.ID != r.ID {
+			if again, err := at(dir).ReadAt(p); err != nil || again.ID != r.ID {
 				t.Errorf("read at %+v: %v", p, err)
 			}
 			return nil
@@ -96,11 +96,11 @@ func TestSearch(t *testing.T) {
 	}
 	n := 0
 	q, _ := ParseQuery("type:outcome disposition:delivered", nil)
-	if err := Search(context.Background(), dir, q, func(r *Record, _ Pos) error { n++; return nil }); err != nil || n != 2 {
+	if err := at(dir).Search(context.Background(), q, func(r *Record, _ Pos) error { n++; return nil }); err != nil || n != 2 {
 		t.Errorf("outcomes: %d, %v", n, err)
 	}
 	stop := errors.New("enough")
-	if err := Search(context.Background(), dir, Query{}, func(*Record, Pos) error { return stop }); !errors.Is(err, stop) {
+	if err := at(dir).Search(context.Background(), Query{}, func(*Record, Pos) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 }
@@ -137,7 +137,7 @@ func TestQueryFaults(t *testing.T) {
 
 func TestShow(t *testing.T) {
 	dir, ids := conversation(t)
-	s, err := Show(dir, ids[0])
+	s, err := at(dir).Show(ids[0])
 	if err != nil || len(s.Outcomes) != 2 || s.Outcomes[1].Disposition != "delivered" || s.Record.Body == "" {
 		t.Fatalf("%+v %v", s, err)
 	}
@@ -151,7 +151,7 @@ func TestShow(t *testing.T) {
 		t.Fatalf("%s: %v", b, err)
 	}
 	for i, want := range map[int]string{0: "outcome:", 1: "stored 200 OK", 2: "\uFFFD[31mred", 3: "bytes that are not UTF-8"} {
-		s, err := Show(dir, ids[i])
+		s, err := at(dir).Show(ids[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,14 +163,14 @@ func TestShow(t *testing.T) {
 			t.Errorf("%q", l)
 		}
 	}
-	if _, err := Show(dir, NewID(time.Now())); !errors.Is(err, ErrNotFound) {
+	if _, err := at(dir).Show(NewID(time.Now())); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 }
 
 func TestStats(t *testing.T) {
 	dir, _ := conversation(t)
-	s, err := Stats(dir)
+	s, err := at(dir).Stats()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestStats(t *testing.T) {
 	j := open(t, dir, Options{})
 	write(t, j, 9, 1)
 	rep := verified(t, dir) // beside the journal, with free room in the file
-	if s, err = Stats(dir); err != nil || s.Records != 9 || s.Bytes != rep.Bytes || s.Bytes > sum+1000 || !rep.OK {
+	if s, err = at(dir).Stats(); err != nil || s.Records != 9 || s.Bytes != rep.Bytes || s.Bytes > sum+1000 || !rep.OK {
 		t.Errorf("%+v %v %v", s, err, rep.Err())
 	}
 	if err := j.Close(); err != nil {
@@ -202,7 +202,7 @@ func TestFollow(t *testing.T) {
 	seqs := make(chan uint64, 10)
 	ended := make(chan error)
 	go func() {
-		ended <- Follow(ctx, dir, 6, func(r *Record) error { seqs <- r.Seq; return nil })
+		ended <- at(dir).Follow(ctx, 6, func(r *Record) error { seqs <- r.Seq; return nil })
 	}()
 	for want := uint64(7); want <= 10; want++ {
 		if want == 9 {

@@ -16,6 +16,7 @@ import (
 // A Reader belongs to one goroutine.
 type Reader struct {
 	dir      string
+	keys     Opener // may be nil
 	number   uint64 // of the segment that is or was open; 0 at first
 	w        *window
 	header   header
@@ -38,12 +39,20 @@ type Reader struct {
 // is taken for damaged.
 const headerTries = 3
 
-// NewReader returns a Reader at the first record.
-func NewReader(dir string) (*Reader, error) {
-	if _, err := os.Stat(dir); err != nil {
+// Folder is an archive on the disk, as readers see it. Its methods need no
+// server and no lock, and may be called from any goroutine.
+type Folder struct {
+	Dir string
+	// Keys opens sealed content. Without it records come as Sealed.
+	Keys Opener
+}
+
+// Reader returns a Reader at the first record.
+func (a Folder) Reader() (*Reader, error) {
+	if _, err := os.Stat(a.Dir); err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
-	return &Reader{dir: dir, seq: 1}, nil
+	return &Reader{dir: a.Dir, keys: a.Keys, seq: 1}, nil
 }
 
 // Close frees the open file.
@@ -65,7 +74,7 @@ func (r *Reader) Next() (*Record, Pos, error) {
 		return nil, pos, err
 	}
 	rec := new(Record)
-	if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+	if err := rec.decode(f[frameHead:], r.keys); err != nil {
 		return nil, pos, &Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()}
 	}
 	return rec, pos, nil
@@ -398,11 +407,11 @@ func (r *Reader) gap(bad string) error {
 	return nil
 }
 
-// Scan calls f with every record of the archive in dir, in order, until f
+// Scan calls f with every record of the archive, in order, until f
 // returns an error. Damage does not stop it: records that can be read are
 // read, and the first *Fault is returned at the end. f may keep the record.
-func Scan(dir string, f func(*Record, Pos) error) error {
-	r, err := NewReader(dir)
+func (a Folder) Scan(f func(*Record, Pos) error) error {
+	r, err := a.Reader()
 	if err != nil {
 		return err
 	}
@@ -438,7 +447,7 @@ func (r *Reader) each(f func(*Record, Pos) error) error {
 // Recent calls f with the records archived at since or later, in order, until
 // f returns an error. It sees what was appended before the call.
 func (j *Journal) Recent(since time.Time, f func(*Record) error) error {
-	r, err := readerFrom(j.dir, micros(since))
+	r, err := Folder{j.dir, j.opener()}.readerFrom(micros(since))
 	if err != nil {
 		return err
 	}
@@ -453,14 +462,14 @@ func (j *Journal) Recent(since time.Time, f func(*Record) error) error {
 
 // readerFrom returns a Reader at the first segment that can hold a record
 // archived at since (µs) or later.
-func readerFrom(dir string, since int64) (*Reader, error) {
-	numbers, _, err := listSegments(dir)
+func (a Folder) readerFrom(since int64) (*Reader, error) {
+	numbers, _, err := listSegments(a.Dir)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{dir: dir}
+	r := &Reader{dir: a.Dir, keys: a.Keys}
 	for i := len(numbers) - 1; i >= 0; i-- {
-		w, err := openWindow(segmentPath(dir, numbers[i]), segmentName(numbers[i]))
+		w, err := openWindow(segmentPath(a.Dir, numbers[i]), segmentName(numbers[i]))
 		if err != nil {
 			return nil, err
 		}
@@ -482,8 +491,8 @@ var ErrNotFound = errors.New("archive: no such record")
 
 // Find returns the record with the given ID. Damage elsewhere does not keep
 // it from being found.
-func Find(dir string, id ID) (*Record, Pos, error) {
-	r, err := NewReader(dir)
+func (a Folder) Find(id ID) (*Record, Pos, error) {
+	r, err := a.Reader()
 	if err != nil {
 		return nil, Pos{}, err
 	}
@@ -498,7 +507,7 @@ func Find(dir string, id ID) (*Record, Pos, error) {
 				continue
 			}
 			rec := new(Record)
-			if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+			if err := rec.decode(f[frameHead:], a.Keys); err != nil {
 				return nil, pos, &Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()}
 			}
 			return rec, pos, nil

@@ -28,7 +28,7 @@ func (j *Journal) Last() (time.Time, error) {
 // lastFrom reads from the first segment that can hold a record archived at since
 // (µs) or later.
 func (j *Journal) lastFrom(since int64) (last time.Time, err error) {
-	r, err := readerFrom(j.dir, since)
+	r, err := Folder{Dir: j.dir}.readerFrom(since)
 	if err != nil {
 		return last, err
 	}

@@ -16,9 +16,12 @@ const (
 	TypeMessage Type = 1
 	// TypeOutcome says what became of an earlier record, the one it cites.
 	TypeOutcome Type = 2
+	// TypeAct says what a person or the server did to or with the record: a
+	// search, an export, a hold, a purge, a review, a change of the policy.
+	TypeAct Type = 3
 )
 
-var typeNames = []string{1: "message", 2: "outcome"}
+var typeNames = []string{1: "message", 2: "outcome", 3: "act"}
 
 // String returns the name of the type, or type-N for one this reader does not know.
 func (t Type) String() string { return nameOf(typeNames, uint8(t), "type-") }
@@ -67,6 +70,21 @@ func nameOf(names []string, n uint8, prefix string) string {
 	return prefix + strconv.Itoa(int(n))
 }
 
+// Content says what a reader found of a record's content.
+type Content uint8
+
+// The states of a content.
+const (
+	Present Content = 0 // it is there, or the record never had any
+	Sealed  Content = 1 // it is there, and the reader has no key to it
+	Erased  Content = 2 // only the commitment to it is left, or its key was destroyed
+)
+
+var contentNames = []string{0: "", 1: "sealed", 2: "erased"}
+
+// String returns the name of the state; that of a content that is there is "".
+func (c Content) String() string { return nameOf(contentNames, uint8(c), "content-") }
+
 // Record is one fact. It is never changed once it is in the journal: what
 // happens later is a further record that cites it. Times are kept in
 // microseconds, UTC. A field that does not apply is zero and takes no room.
@@ -84,8 +102,9 @@ type Record struct {
 	// Archived is when the record was written. The journal sets it, and it
 	// never goes back from one record to the next.
 	Archived time.Time
-	// Salt is random, of this record alone, so that a commitment to a record
-	// tells nothing about a guessable body. The journal sets it.
+	// Salt is random, of this record alone, so that the commitment to its
+	// content tells nothing about a guessable body. It is part of the content,
+	// and goes with it. The journal sets it.
 	Salt [16]byte
 
 	// Cites is the record that this one is about; of an outcome always set.
@@ -115,11 +134,26 @@ type Record struct {
 
 	Decision string // "allow" or "refuse"
 	Rule     string // that decided
+	Policy   string // version of the rules that decided
+	Flags    string // rules that want a review, parted by spaces
+
+	// Class is the retention class of the content; empty means the default one.
+	Class string
+	// FromUnit and ToUnit are the business units of the parties at that time.
+	FromUnit, ToUnit string
+
+	Actor  string // of an act: who, "officer@example.com" or "server"
+	Action string // of an act: "search", "export", "hold", "purge" …
+	Object string // of an act: what it was done to
 
 	// Raw is the request as received, byte for byte. When BodyOmitted is set
-	// it ends after the empty line behind the headers.
+	// it ends after the empty line behind the headers. Of an act it is what
+	// else is known of it, as JSON.
 	Raw         []byte
 	BodyOmitted bool
+	// Content says whether a reader found the content. While it is Sealed or
+	// Erased, Raw and the fields that stand with it are empty.
+	Content Content
 
 	Disposition Disposition // of an outcome
 	Status      uint16      // SIP status that ended it; 0 when there was none

@@ -51,7 +51,7 @@ func copyDir(t *testing.T, from string) string {
 
 func verified(t *testing.T, dir string) *Report {
 	t.Helper()
-	rep, err := Verify(dir)
+	rep, err := at(dir).Verify()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func segments(t *testing.T, dir string) []string {
 func places(t *testing.T, dir string) []Pos {
 	t.Helper()
 	var ps []Pos
-	if err := Scan(dir, func(_ *Record, p Pos) error { ps = append(ps, p); return nil }); err != nil {
+	if err := at(dir).Scan(func(_ *Record, p Pos) error { ps = append(ps, p); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return ps
@@ -228,7 +228,7 @@ func TestDamageIsNotCut(t *testing.T) {
 	if rep.OK || rep.Faults[0].Offset != p.Offset || rep.Faults[0].Seq != 3 || rep.Records != 5 {
 		t.Fatalf("%+v %v", rep, rep.Err())
 	}
-	if _, _, err := Find(dir, rs[0].ID); err != nil {
+	if _, _, err := at(dir).Find(rs[0].ID); err != nil {
 		t.Fatalf("record behind the damage: %v", err)
 	}
 }
@@ -361,10 +361,10 @@ func TestTwoJournals(t *testing.T) {
 }
 
 func TestMissingFolder(t *testing.T) {
-	if _, err := Verify(filepath.Join(t.TempDir(), "no")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := at(filepath.Join(t.TempDir(), "no")).Verify(); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	if err := Scan(filepath.Join(t.TempDir(), "no"), nil); !errors.Is(err, os.ErrNotExist) {
+	if err := at(filepath.Join(t.TempDir(), "no")).Scan(nil); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
 }
@@ -377,7 +377,7 @@ func TestReaderFollows(t *testing.T) {
 	failed := make(chan error, 3)
 	for range 3 {
 		go func() {
-			r, err := NewReader(dir)
+			r, err := at(dir).Reader()
 			if err != nil {
 				failed <- err
 				return

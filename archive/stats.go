@@ -27,21 +27,21 @@ type Summary struct {
 	Faults int `json:"faults"`
 }
 
-// Stats reads the whole archive in dir and counts. It needs no server.
+// Stats reads the whole archive and counts. It needs no server.
 // Memory: 32 bytes for each message that has no outcome yet.
-func Stats(dir string) (*Summary, error) {
-	numbers, _, err := listSegments(dir)
+func (a Folder) Stats() (*Summary, error) {
+	numbers, _, err := listSegments(a.Dir)
 	if err != nil {
 		return nil, err
 	}
-	r, err := NewReader(dir)
+	r, err := a.Reader()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	s := &Summary{Segments: len(numbers), Outcomes: make(map[string]uint64)}
 	for _, n := range numbers {
-		if fi, err := os.Stat(segmentPath(dir, n)); err == nil {
+		if fi, err := os.Stat(segmentPath(a.Dir, n)); err == nil {
 			s.DiskBytes += fi.Size()
 		}
 	}

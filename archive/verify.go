@@ -48,7 +48,7 @@ func (r *Report) fault(f *Fault) {
 	}
 }
 
-// Verify reads the whole archive in dir and checks that every frame is whole,
+// Verify reads the whole archive and checks that every frame is whole,
 // that seq has no gap, archive time does not go back, each segment follows the
 // one before and is as it was then, every cited record exists and is earlier,
 // no ID stands twice, and no other file lies there. It writes nothing and
@@ -56,13 +56,13 @@ func (r *Report) fault(f *Fault) {
 // stands in the Report.
 //
 // It keeps all IDs in memory, about 40 bytes for each record.
-func Verify(dir string) (*Report, error) {
-	numbers, others, err := listSegments(dir)
+func (a Folder) Verify() (*Report, error) {
+	numbers, others, err := listSegments(a.Dir)
 	if err != nil {
 		return nil, err
 	}
 	rep := &Report{Segments: len(numbers)}
-	r, err := NewReader(dir)
+	r, err := a.Reader()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func Verify(dir string) (*Report, error) {
 			rep.fault(fault)
 			continue
 		}
-		if err := rec.UnmarshalBinary(f[frameHead:]); err != nil {
+		if err := rec.decode(f[frameHead:], a.Keys); err != nil {
 			rep.fault(&Fault{File: pos.File, Offset: pos.Offset, Seq: seqOf(f), Reason: err.Error()})
 			continue
 		}
@@ -98,7 +98,7 @@ func Verify(dir string) (*Report, error) {
 	}
 	rep.Torn = r.torn
 	for _, name := range others {
-		if fi, err := os.Lstat(filepath.Join(dir, name)); err == nil && !fi.IsDir() {
+		if fi, err := os.Lstat(filepath.Join(a.Dir, name)); err == nil && !fi.IsDir() {
 			rep.fault(&Fault{File: name, Reason: "not a file of the archive"})
 		}
 	}

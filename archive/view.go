@@ -40,6 +40,14 @@ type View struct {
 	Date         string    `json:"date,omitempty"`
 	Decision     string    `json:"decision,omitempty"`
 	Rule         string    `json:"rule,omitempty"`
+	Policy       string    `json:"policy,omitempty"`
+	Flags        string    `json:"flags,omitempty"`
+	Class        string    `json:"class,omitempty"`
+	FromUnit     string    `json:"from_unit,omitempty"`
+	ToUnit       string    `json:"to_unit,omitempty"`
+	Actor        string    `json:"actor,omitempty"`
+	Action       string    `json:"action,omitempty"`
+	Object       string    `json:"object,omitempty"`
 	Disposition  string    `json:"disposition,omitempty"`
 	Status       uint16    `json:"status,omitempty"`
 	Reason       string    `json:"reason,omitempty"`
@@ -48,6 +56,8 @@ type View struct {
 	Body        string `json:"body,omitempty"`
 	BodyBytes   []byte `json:"body_base64,omitempty"`
 	BodyOmitted bool   `json:"body_omitted,omitempty"`
+	// Content is "sealed" when the reader has no key to it, "erased" when nobody has.
+	Content string `json:"content,omitempty"`
 	// Raw is the request as received, in base 64.
 	Raw []byte `json:"raw_base64,omitempty"`
 }
@@ -60,7 +70,9 @@ func (r *Record) View(raw bool) View {
 		Conversation: r.Conversation(), Subject: r.Subject, CallID: r.CallID, CSeq: r.CSeq, Branch: r.Branch,
 		Method: r.Method, RequestURI: r.RequestURI, Source: r.Source, Flow: r.Flow, Device: r.Device,
 		UserAgent: r.UserAgent, ContentType: r.ContentType, MessageID: r.MessageID, Date: r.Date,
-		Decision: r.Decision, Rule: r.Rule, Disposition: r.Disposition.String(), Status: r.Status,
+		Decision: r.Decision, Rule: r.Rule, Policy: r.Policy, Flags: r.Flags, Class: r.Class,
+		FromUnit: r.FromUnit, ToUnit: r.ToUnit, Actor: r.Actor, Action: r.Action, Object: r.Object,
+		Content: r.Content.String(), Disposition: r.Disposition.String(), Status: r.Status,
 		Reason: r.Reason, Target: r.Target, BodyOmitted: r.BodyOmitted,
 	}
 	if !r.Cites.IsZero() {
@@ -85,13 +97,13 @@ type Shown struct {
 }
 
 // Show returns the record with the given ID and the records that cite it.
-func Show(dir string, id ID) (*Shown, error) {
-	rec, pos, err := Find(dir, id)
+func (a Folder) Show(id ID) (*Shown, error) {
+	rec, pos, err := a.Find(id)
 	if err != nil {
 		return nil, err
 	}
 	s := &Shown{Record: rec.View(true), Place: pos}
-	r, err := readerFrom(dir, micros(rec.Archived))
+	r, err := a.readerFrom(micros(rec.Archived))
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +167,13 @@ func (s *Shown) WriteText(w io.Writer) error {
 	if v.Decision != "" {
 		line("decision", strings.TrimSpace(v.Decision+" "+v.Rule))
 	}
+	line("policy", v.Policy)
+	line("flags", v.Flags)
+	line("class", v.Class)
+	line("unit", strings.Trim(v.FromUnit+" → "+v.ToUnit, " →"))
+	line("actor", v.Actor)
+	line("action", v.Action)
+	line("object", v.Object)
 	line("disposition", v.Disposition)
 	if v.Status != 0 {
 		line("status", strings.TrimSpace(fmt.Sprintf("%d %s", v.Status, v.Reason)))
@@ -166,6 +185,8 @@ func (s *Shown) WriteText(w io.Writer) error {
 		line("outcome", s.Outcomes[i].outcomeText())
 	}
 	switch {
+	case v.Content != "":
+		fmt.Fprintf(&b, "\n(content is %s)\n", v.Content)
 	case v.BodyOmitted:
 		b.WriteString("\n(body not kept)\n")
 	case len(v.BodyBytes) > 0:
@@ -203,6 +224,10 @@ func (v *View) Line() string {
 	switch {
 	case v.Disposition != "":
 		text = v.outcomeText()
+	case v.Content != "":
+		text = "(" + v.Content + ")"
+	case v.Type == TypeAct.String():
+		text = strings.TrimSpace(v.Actor + " " + v.Action + " " + v.Object + " " + v.Reason)
 	case v.BodyOmitted:
 		text = "(body not kept)"
 	case len(v.BodyBytes) > 0:

@@ -211,7 +211,7 @@ func (h *house) restart() {
 func (h *house) records() []*archive.Record {
 	h.t.Helper()
 	var list []*archive.Record
-	err := archive.Scan(filepath.Join(h.dir, "archive"), func(r *archive.Record, _ archive.Pos) error {
+	err := archive.Folder{Dir: filepath.Join(h.dir, "archive")}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		list = append(list, r)
 		return nil
 	})

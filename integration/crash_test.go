@@ -166,7 +166,7 @@ func TestKillUnderLoad(t *testing.T) {
 
 	s.mustVerify()
 	recorded := map[string]int{}
-	err := archive.Scan(filepath.Join(s.data, "archive"), func(r *archive.Record, _ archive.Pos) error {
+	err := archive.Folder{Dir: filepath.Join(s.data, "archive")}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage {
 			recorded[fmt.Sprintf("%s %d MESSAGE", r.CallID, r.CSeq)]++
 		}

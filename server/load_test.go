@@ -78,7 +78,7 @@ func TestStopUnderLoad(t *testing.T) {
 	close(quit)
 	wg.Wait()
 	recorded := map[string]int{}
-	err := archive.Scan(filepath.Join(cfg.DataDir, "archive"), func(r *archive.Record, _ archive.Pos) error {
+	err := archive.Folder{Dir: filepath.Join(cfg.DataDir, "archive")}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage {
 			recorded[string(r.Body())]++
 		}
@@ -112,7 +112,7 @@ func TestStopUnderLoad(t *testing.T) {
 	})
 	close(quit)
 	wg.Wait()
-	if r, err := archive.Verify(filepath.Join(cfg.DataDir, "archive")); err != nil || r.FaultCount > 0 {
+	if r, err := (archive.Folder{Dir: filepath.Join(cfg.DataDir, "archive")}.Verify()); err != nil || r.FaultCount > 0 {
 		t.Errorf("verify: %v, %v", r, err)
 	}
 }

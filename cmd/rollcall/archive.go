@@ -74,7 +74,7 @@ func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
 			}
 			list := a.list(asJSON)
 			enough := errors.New("enough")
-			err = archive.Search(c.Context(), at.dir, q, func(r *archive.Record, _ archive.Pos) error {
+			err = archive.Folder{Dir: at.dir}.Search(c.Context(), q, func(r *archive.Record, _ archive.Pos) error {
 				if err := list.add(r.View(false), at.zone); err != nil {
 					return err
 				}
@@ -176,7 +176,7 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			shown, err := archive.Show(at.dir, id)
+			shown, err := archive.Folder{Dir: at.dir}.Show(id)
 			if err != nil {
 				return fmt.Errorf("show %s: %w", id, adviseVerify(err))
 			}
@@ -203,7 +203,7 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			report, err := archive.Verify(at.dir)
+			report, err := archive.Folder{Dir: at.dir}.Verify()
 			if err != nil {
 				return err
 			}
@@ -256,7 +256,7 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := archive.Stats(at.dir)
+			s, err := archive.Folder{Dir: at.dir}.Stats()
 			if err != nil {
 				return err
 			}
@@ -300,11 +300,11 @@ func (a *app) archiveTail(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := archive.Stats(at.dir)
+			s, err := archive.Folder{Dir: at.dir}.Stats()
 			if err != nil {
 				return err
 			}
-			return archive.Follow(c.Context(), at.dir, s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
+			return archive.Folder{Dir: at.dir}.Follow(c.Context(), s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
 				if asJSON {
 					return a.json(r.View(false))
 				}
@@ -345,7 +345,7 @@ func archiveTailWhole(c *cobra.Command, dir string) (string, error) {
 		return dir + " is empty", nil
 	}
 	n := 0
-	err = archive.Search(c.Context(), dir, archive.Query{Type: "all", After: newest.Add(-time.Hour)}, func(*archive.Record, archive.Pos) error {
+	err = archive.Folder{Dir: dir}.Search(c.Context(), archive.Query{Type: "all", After: newest.Add(-time.Hour)}, func(*archive.Record, archive.Pos) error {
 		n++
 		return nil
 	})
