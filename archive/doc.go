@@ -14,8 +14,11 @@
 // The records hold what RFC 3428 requests carry; nothing here parses SIP but
 // the empty line between headers and body (RFC 3261 §7).
 //
-// Not here: a Merkle tree and signed checkpoints, encryption of bodies,
-// retention, holds, compressed segments and an index. The format leaves room
-// for them: versions, a salt for each record, reserved types, tags and flags,
-// and content that can be taken out of a record apart from its envelope.
+// A record is an envelope and a content: the request, and what tells where its
+// author was. A [Sealer] seals the content; the package keys is one. What
+// proves the record is made of the envelope and a salted commitment to the
+// content, so that it holds whether the content is there or not.
+//
+// Not here: a Merkle tree and signed checkpoints, retention, holds, compressed
+// segments and an index. The format leaves room for them.
 package archive

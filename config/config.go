@@ -18,7 +18,8 @@ type Config struct {
 	// which holds only the record. A relative path is taken from the folder of the configuration file, as are all
 	// other paths in it.
 	DataDir string `toml:"data_dir" reload:"restart"`
-	// Folder of the keys the server makes for itself. Keep it out of backups of data_dir and back it up apart.
+	// Folder of the keys the server makes for itself. Keep it out of backups of data_dir and back it up apart: with
+	// it goes what was said. Its part content/ must be in no backup that outlives an erasure.
 	// When it is not given it is data_dir/keys.
 	KeysDir string `toml:"keys_dir" reload:"restart" example:"\"/var/lib/rollcall/keys\""`
 	// Time zone of reports and rules, a name of the IANA database such as "Europe/Berlin". Records are in UTC.

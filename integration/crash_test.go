@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rollcall/archive"
+	"rollcall/archive/keys"
 )
 
 // kills is how often the crash test kills the server.
@@ -166,7 +167,13 @@ func TestKillUnderLoad(t *testing.T) {
 
 	s.mustVerify()
 	recorded := map[string]int{}
-	err := archive.Folder{Dir: filepath.Join(s.data, "archive")}.Scan(func(r *archive.Record, _ archive.Pos) error {
+	master, err := keys.LoadFile(filepath.Join(s.data, "keys", "master.key"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := keys.OpenForReading(filepath.Join(s.data, "keys", "content"), master)
+	defer ring.Close()
+	err = archive.Folder{Dir: filepath.Join(s.data, "archive"), Keys: ring}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage {
 			recorded[fmt.Sprintf("%s %d MESSAGE", r.CallID, r.CSeq)]++
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"rollcall/archive/keys"
 	"strings"
 )
 
@@ -25,6 +26,32 @@ func loadKey(dir, name string) ([]byte, error) {
 		return nil, fmt.Errorf("key file %s: want at least 32 hex digits", filepath.Join(dir, name+".key"))
 	}
 	return key, nil
+}
+
+// masterKey is the file in keys_dir that wraps the keys of the record's content,
+// and contentKeys the folder there in which those lie.
+const (
+	masterKey   = "master.key"
+	contentKeys = "content"
+)
+
+// openRing opens the keys that seal the content of the record.
+func openRing(dir string) (*keys.Ring, error) {
+	master, err := keys.LoadFile(filepath.Join(dir, masterKey), true)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Open(filepath.Join(dir, contentKeys), master)
+}
+
+// ContentKeys returns what opens the content of a record, for a command that
+// reads files, beside a server or without one. The error tells why it has no key.
+func ContentKeys(keysDir string) (*keys.Ring, error) {
+	master, err := keys.LoadFile(filepath.Join(keysDir, masterKey), false)
+	if err != nil {
+		return nil, err
+	}
+	return keys.OpenForReading(filepath.Join(keysDir, contentKeys), master), nil
 }
 
 // loadNode reads the name of this node from data_dir, or makes one.

@@ -247,7 +247,7 @@ func TestReadyWithoutJournal(t *testing.T) {
 	if m := bob.next(100 * time.Millisecond); m != nil {
 		t.Errorf("bob got\n%s", m.Raw())
 	}
-	h.closers = slices.Delete(h.closers, 1, 2) // the journal is closed already
+	h.closers = slices.Delete(h.closers, 2, 3) // the journal is closed already
 }
 
 func TestReadyWithoutStore(t *testing.T) {

@@ -78,7 +78,12 @@ func TestStopUnderLoad(t *testing.T) {
 	close(quit)
 	wg.Wait()
 	recorded := map[string]int{}
-	err := archive.Folder{Dir: filepath.Join(cfg.DataDir, "archive")}.Scan(func(r *archive.Record, _ archive.Pos) error {
+	ring, err := ContentKeys(cfg.KeysDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	err = archive.Folder{Dir: filepath.Join(cfg.DataDir, "archive"), Keys: ring}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage {
 			recorded[string(r.Body())]++
 		}

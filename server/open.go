@@ -65,8 +65,13 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.local = s.store.Local()
 	s.near, _ = s.store.(store.Nearer)
 	s.closers = append(s.closers, s.store.Close)
+	ring, err := openRing(cfg.KeysDir)
+	if err != nil {
+		return nil, fmt.Errorf("keys_dir: %w", err)
+	}
+	s.closers = append(s.closers, ring.Close)
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
-		Node: node, Log: journalLog(log),
+		Node: node, Log: journalLog(log), Keys: ring,
 		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	})
 	if err != nil {

@@ -11,27 +11,31 @@ import (
 
 	"rollcall/archive"
 	"rollcall/config"
+	"rollcall/server"
 )
 
 // record is where an archive lies and in which zone its times are asked for and shown.
 type record struct {
-	dir  string
+	archive.Folder
 	zone *time.Location
 }
 
 func (a *app) archive() *cobra.Command {
-	var dir string
+	var dir, keysDir string
 	c := &cobra.Command{
 		Use:   "archive",
 		Short: "The record: search, show, verify, stats, tail",
 		Long: "The commands read the files of an archive, with or without a server beside them, and change nothing. The\n" +
-			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.",
+			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.\n" +
+			"What was said is sealed; it is shown to who can read keys_dir.",
 	}
 	group(c)
 	c.PersistentFlags().StringVar(&dir, "dir", "", "`FOLDER` of the archive (default: data_dir/archive of the configuration)")
 	_ = c.MarkPersistentFlagDirname("dir") // fails only for a flag that is not there
+	c.PersistentFlags().StringVar(&keysDir, "keys", "", "`FOLDER` of the keys to the content (default: keys_dir of the configuration)")
+	_ = c.MarkPersistentFlagDirname("keys")
 	open := func() (record, error) {
-		at := record{dir, time.UTC}
+		at := record{archive.Folder{Dir: dir}, time.UTC}
 		if dir == "" {
 			cfg, err := a.load()
 			if errors.Is(err, config.ErrNotFound) {
@@ -40,10 +44,21 @@ func (a *app) archive() *cobra.Command {
 			if err != nil {
 				return at, err
 			}
-			at = record{cfg.ArchiveDir(), cfg.Location()}
+			at = record{archive.Folder{Dir: cfg.ArchiveDir()}, cfg.Location()}
+			if keysDir == "" {
+				keysDir = cfg.KeysDir
+			}
 		}
-		if _, err := os.Stat(at.dir); errors.Is(err, os.ErrNotExist) {
-			return at, fmt.Errorf("there is no archive in %s; the server makes it when it starts", at.dir)
+		if _, err := os.Stat(at.Dir); errors.Is(err, os.ErrNotExist) {
+			return at, fmt.Errorf("there is no archive in %s; the server makes it when it starts", at.Dir)
+		}
+		if keysDir != "" {
+			ring, err := server.ContentKeys(keysDir)
+			if err != nil {
+				a.note("Content stays sealed: %v", err)
+			} else {
+				at.Keys = ring
+			}
 		}
 		return at, nil
 	}
@@ -74,7 +89,7 @@ func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
 			}
 			list := a.list(asJSON)
 			enough := errors.New("enough")
-			err = archive.Folder{Dir: at.dir}.Search(c.Context(), q, func(r *archive.Record, _ archive.Pos) error {
+			err = at.Search(c.Context(), q, func(r *archive.Record, _ archive.Pos) error {
 				if err := list.add(r.View(false), at.zone); err != nil {
 					return err
 				}
@@ -176,7 +191,7 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			shown, err := archive.Folder{Dir: at.dir}.Show(id)
+			shown, err := at.Show(id)
 			if err != nil {
 				return fmt.Errorf("show %s: %w", id, adviseVerify(err))
 			}
@@ -203,7 +218,7 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			report, err := archive.Folder{Dir: at.dir}.Verify()
+			report, err := at.Verify()
 			if err != nil {
 				return err
 			}
@@ -233,7 +248,7 @@ func (a *app) verified(r *archive.Report, at record) error {
 	if r.Torn != nil {
 		rows = append(rows, []string{"note", "the last write is unfinished, nothing in it was acknowledged: " + r.Torn.Error()})
 	}
-	text := fmt.Sprintf("%s: %d records, %d messages, %s in %d files", at.dir, r.Records, r.Messages, bytesText(r.Bytes), r.Segments)
+	text := fmt.Sprintf("%s: %d records, %d messages, %s in %d files", at.Dir, r.Records, r.Messages, bytesText(r.Bytes), r.Segments)
 	if r.Records > 0 {
 		text += fmt.Sprintf(", seq %d to %d, %s to %s", r.FirstSeq, r.LastSeq,
 			r.First.In(at.zone).Format(time.RFC3339), r.Last.In(at.zone).Format(time.RFC3339))
@@ -256,7 +271,7 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := archive.Folder{Dir: at.dir}.Stats()
+			s, err := at.Stats()
 			if err != nil {
 				return err
 			}
@@ -300,11 +315,11 @@ func (a *app) archiveTail(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := archive.Folder{Dir: at.dir}.Stats()
+			s, err := at.Stats()
 			if err != nil {
 				return err
 			}
-			return archive.Folder{Dir: at.dir}.Follow(c.Context(), s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
+			return at.Follow(c.Context(), s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
 				if asJSON {
 					return a.json(r.View(false))
 				}
