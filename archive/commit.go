@@ -289,6 +289,9 @@ func (j *Journal) create() error {
 		return err
 	}
 	s.durable, s.durableCRC = s.off, s.crc
+	if j.o.Began != nil {
+		j.o.Began()
+	}
 	return nil
 }
 

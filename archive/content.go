@@ -23,6 +23,14 @@ type Sealer interface {
 	Sync() error
 }
 
+// Resealer seals content again under the key that it was sealed with.
+type Resealer interface {
+	Opener
+	// Reseal is Seal with the key of this ID. The record ID must be a new one.
+	// Errors are those of Open.
+	Reseal(dst []byte, key [16]byte, id ID, plain []byte) ([]byte, error)
+}
+
 // Opener opens sealed content.
 type Opener interface {
 	// Open appends to dst what was sealed for the record with this ID. Errors:

@@ -29,16 +29,7 @@ func (r *Record) decode(b []byte, keys Opener) error {
 	if err != nil {
 		return err
 	}
-	r.Type = Type(b[atType])
-	r.BodyOmitted = b[atFlags]&flagOmitted != 0
-	r.Seq = binary.LittleEndian.Uint64(b[atSeq:])
-	r.Archived = fromMicros(binary.LittleEndian.Uint64(b[atArchived:]))
-	copy(r.ID[:], b[atID:])
-	envelope := ^uint64(0)
-	if p.form != formNone {
-		envelope = ^uint64(private)
-	}
-	if err := r.fields(p.envelope, envelope); err != nil {
+	if err := r.envelope(b, &p); err != nil {
 		return err
 	}
 	switch p.form {
@@ -53,6 +44,20 @@ func (r *Record) decode(b []byte, keys Opener) error {
 		}
 	}
 	return nil
+}
+
+// envelope reads the head and the fields outside the content.
+func (r *Record) envelope(b []byte, p *payload) error {
+	r.Type = Type(b[atType])
+	r.BodyOmitted = b[atFlags]&flagOmitted != 0
+	r.Seq = binary.LittleEndian.Uint64(b[atSeq:])
+	r.Archived = fromMicros(binary.LittleEndian.Uint64(b[atArchived:]))
+	copy(r.ID[:], b[atID:])
+	allowed := ^uint64(0)
+	if p.form != formNone {
+		allowed = ^uint64(private)
+	}
+	return r.fields(p.envelope, allowed)
 }
 
 // open reads the sealed content, if there is a key to it.

@@ -9,7 +9,8 @@
 // The readers ([Scan], [Reader], [Find], [Search], [Verify], [Stats]) need
 // only the files, and work beside a running server. FORMAT.md states the
 // format of the files, precise enough to write another reader. The package
-// uses the standard library alone, so that an auditor can build the verifier.
+// uses the standard library and one Zstandard reader, so that an auditor can
+// build the verifier.
 //
 // The records hold what RFC 3428 requests carry; nothing here parses SIP but
 // the empty line between headers and body (RFC 3261 §7).
@@ -17,8 +18,10 @@
 // A record is an envelope and a content: the request, and what tells where its
 // author was. A [Sealer] seals the content; the package keys is one. What
 // proves the record is made of the envelope and a salted commitment to the
-// content, so that it holds whether the content is there or not.
+// content, so that it holds whether the content is there or not. Finished
+// segments are written again in compressed form by [Folder.Compact], which can
+// leave contents out; the record states what file it made.
 //
-// Not here: a Merkle tree and signed checkpoints, retention, holds, compressed
-// segments and an index. The format leaves room for them.
+// Not here: a Merkle tree and signed checkpoints, retention, holds, and an
+// index. The format leaves room for them.
 package archive

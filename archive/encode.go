@@ -40,6 +40,11 @@ const (
 	typeMax    = 239 // last type that has a seq
 	typeHeader = 240 // first frame of a segment
 	typeEnd    = 241 // last frame of a segment that was finished
+
+	// Of compressed segments.
+	typeEnvelopes = 243 // records without their content
+	typeContents  = 244 // contents under one key
+	typeIndex     = 245 // where the others stand
 )
 
 // Offsets in the payload of a record.

@@ -23,4 +23,7 @@ type Pos struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`
 	Bytes  int    `json:"bytes"` // of its frame
+	// Index counts the records of the frame, of a compressed segment, that
+	// stand before it.
+	Index int `json:"index,omitempty"`
 }

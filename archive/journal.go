@@ -23,6 +23,9 @@ type Options struct {
 	MaxPending int
 	// Log takes events an operator should see. It may be nil, and must not block.
 	Log func(Event)
+	// Began is called when a segment was begun, and so all before it are
+	// finished. It may be nil, and must not block.
+	Began func()
 	// Run is given what makes the calls of AppendFunc for some records that became
 	// durable together. It does not wait for them, and has them made once, soon, on
 	// another goroutine. Nil means one of their own.

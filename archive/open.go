@@ -259,7 +259,8 @@ func (h *header) fromCopy(b []byte) (bad string) {
 	if len(b) < headerCopy {
 		return "segment header cut off"
 	}
-	if string(b[:len(magic)]) != magic {
+	m := string(b[:len(magic)])
+	if m != magic && m != magicCompressed {
 		return "not a segment of this version"
 	}
 	b = b[len(magic):headerCopy]
@@ -272,6 +273,9 @@ func (h *header) fromCopy(b []byte) (bad string) {
 	}
 	if err := h.decode(b[frameHead : frameHead+n]); err != nil {
 		return err.Error()
+	}
+	if h.compressed() != (m == magicCompressed) {
+		return "segment header of the other kind"
 	}
 	return ""
 }

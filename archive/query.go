@@ -300,8 +300,10 @@ func (a Folder) Search(ctx context.Context, q Query, f func(*Record, Pos) error)
 			if at, ok := waiting[rec.Cites]; ok && m.wants(rec.Disposition) {
 				delete(waiting, rec.Cites)
 				msg, err := a.ReadAt(at)
-				if err != nil {
-					return err
+				if err != nil { // compressed meanwhile, and so elsewhere
+					if msg, at, err = a.Find(rec.Cites); err != nil {
+						return err
+					}
 				}
 				if err := f(msg, at); err != nil {
 					return err
@@ -321,15 +323,21 @@ func (a Folder) Search(ctx context.Context, q Query, f func(*Record, Pos) error)
 
 // ReadAt returns the record at a place that a reader of the same archive gave.
 func (a Folder) ReadAt(at Pos) (*Record, error) {
-	var n uint64
-	if _, err := fmt.Sscanf(at.File, "%d"+segmentExt, &n); err != nil || segmentName(n) != at.File {
+	n := max(numberOf(at.File, segmentExt), numberOf(at.File, compressedExt))
+	if n == 0 {
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: "not a segment"}
 	}
-	w, err := openWindow(segmentPath(a.Dir, n), at.File)
+	w, err := openSegment(a.Dir, n)
 	if err != nil {
 		return nil, err
 	}
 	defer w.f.Close()
+	if w.name != at.File {
+		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: "segment was compressed meanwhile"}
+	}
+	if w.name == compressedName(n) {
+		return a.readCompressed(w, at)
+	}
 	_, ok, bad, err := w.header()
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type Reader struct {
 	keys     Opener // may be nil
 	number   uint64 // of the segment that is or was open; 0 at first
 	w        *window
+	z        *compressed // reads what w is a window on, when that is compressed
 	header   header
 	known    bool // header is readable
 	off      int64
@@ -61,7 +62,7 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	err := r.w.f.Close()
-	r.w = nil
+	r.w, r.z = nil, nil
 	return err
 }
 
@@ -93,6 +94,13 @@ func (r *Reader) next() ([]byte, Pos, error) {
 				return nil, Pos{}, err
 			}
 			continue
+		}
+		if r.z != nil {
+			f, pos, err := r.nextCompressed()
+			if f == nil && err == nil {
+				continue
+			}
+			return f, pos, err
 		}
 		f, bad, err := r.w.frame(r.off)
 		if err != nil {
@@ -156,10 +164,8 @@ func (r *Reader) inOrder(f []byte) bool {
 // is the last of all; 0 when there is none.
 func (r *Reader) after(number uint64) (next uint64, last bool, err error) {
 	// Asking for the file by name spares listing a large folder.
-	if _, err := os.Stat(segmentPath(r.dir, number+2)); err == nil {
-		if _, err := os.Stat(segmentPath(r.dir, number+1)); err == nil {
-			return number + 1, false, nil
-		}
+	if isSegment(r.dir, number+2) && isSegment(r.dir, number+1) {
+		return number + 1, false, nil
 	}
 	numbers, _, err := listSegments(r.dir)
 	if err != nil {
@@ -182,7 +188,7 @@ func (r *Reader) open() error {
 	if n == 0 {
 		return io.EOF
 	}
-	w, err := openWindow(segmentPath(r.dir, n), segmentName(n))
+	w, err := openSegment(r.dir, n)
 	if errors.Is(err, os.ErrNotExist) { // removed since it was listed
 		return io.EOF
 	}
@@ -240,6 +246,9 @@ func (r *Reader) open() error {
 		r.fault(0, 0, "segment begins before the end of the one before it")
 	}
 	r.seq, r.min, r.archived = h.firstSeq, h.firstSeq, h.notBefore
+	if h.compressed() {
+		return r.openCompressed()
+	}
 	_, err = r.limit()
 	return err
 }
@@ -251,7 +260,7 @@ func (r *Reader) limit() (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	w, err := openWindow(segmentPath(r.dir, n), segmentName(n))
+	w, err := openSegment(r.dir, n)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -305,14 +314,18 @@ func (r *Reader) end(f []byte) {
 // leave closes the segment after its last record.
 func (r *Reader) leave() {
 	r.last = link{}
-	if r.known {
+	switch {
+	case !r.known:
+	case r.z != nil:
+		r.last = link{id: r.header.id, length: r.header.length, crc: r.header.crc}
+	default:
 		r.last = link{id: r.header.id, length: r.off}
-	}
-	if r.check && r.known {
-		r.checkSegment()
+		if r.check {
+			r.checkSegment()
+		}
 	}
 	_ = r.w.f.Close()
-	r.w = nil
+	r.w, r.z = nil, nil
 }
 
 // checkSegment computes the CRC of the segment, and looks behind its end,
@@ -469,7 +482,7 @@ func (a Folder) readerFrom(since int64) (*Reader, error) {
 	}
 	r := &Reader{dir: a.Dir, keys: a.Keys}
 	for i := len(numbers) - 1; i >= 0; i-- {
-		w, err := openWindow(segmentPath(a.Dir, numbers[i]), segmentName(numbers[i]))
+		w, err := openSegment(a.Dir, numbers[i])
 		if err != nil {
 			return nil, err
 		}

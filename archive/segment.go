@@ -1,7 +1,9 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +15,9 @@ import (
 // magic opens each segment file; its last two bytes are the version of the
 // file format, little-endian.
 const magic = "RCARCH\x01\x00"
+
+// magicCompressed opens a compressed segment, in the same way.
+const magicCompressed = "RCARCZ\x01\x00"
 
 // endMagic are the last bytes of a segment that was finished.
 const endMagic = "rcarcEND"
@@ -37,6 +42,12 @@ const (
 	headPrevID     = 7
 	headPrevLength = 8
 	headPrevCRC    = 9
+
+	// Of compressed segments alone.
+	headRecords = 10
+	headLength  = 11
+	headCRC     = 12
+	headDigest  = 13
 )
 
 // header is the first frame of a segment.
@@ -48,7 +59,16 @@ type header struct {
 	created   int64 // µs
 	notBefore int64 // archive time of the last record before, µs
 	prev      link
+
+	// Of a compressed segment: what the segment was that it was made from.
+	records uint64
+	length  int64
+	crc     uint32
+	digest  [sha256.Size]byte
 }
+
+// compressed reports whether the header is one of a compressed segment.
+func (h *header) compressed() bool { return h.length != 0 }
 
 // link identifies a finished segment: what is in it up to length can no
 // longer change without its successor telling.
@@ -61,7 +81,11 @@ type link struct {
 // encode returns the header block: twice the magic, the header's frame and
 // zeros, so that one damaged place does not take the segment's records along.
 func (h *header) encode() []byte {
-	b := append(make([]byte, 0, headerBlock), magic...)
+	m := magic
+	if h.compressed() {
+		m = magicCompressed
+	}
+	b := append(make([]byte, 0, headerBlock), m...)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = append(b, recordVersion, typeHeader, 0, 0, 0, 0, 0, 0)
 	b = appendText(b, headNode, h.node)
@@ -76,6 +100,12 @@ func (h *header) encode() []byte {
 		b = append(append(b, headPrevID, 16), h.prev.id[:]...)
 		b = appendNumber(b, headPrevLength, uint64(h.prev.length))
 		b = binary.LittleEndian.AppendUint32(append(b, headPrevCRC, 4), h.prev.crc)
+	}
+	if h.compressed() {
+		b = appendNumber(b, headRecords, h.records)
+		b = appendNumber(b, headLength, uint64(h.length))
+		b = binary.LittleEndian.AppendUint32(append(b, headCRC, 4), h.crc)
+		b = append(append(b, headDigest, sha256.Size), h.digest[:]...)
 	}
 	f := b[len(magic):]
 	binary.LittleEndian.PutUint32(f[frameHead+atEnvelope:], uint32(len(f)-frameHead-structHead))
@@ -126,7 +156,7 @@ func (h *header) decode(b []byte) error {
 			} else {
 				h.notBefore = int64(n)
 			}
-		case headNumber, headFirstSeq, headPrevLength:
+		case headNumber, headFirstSeq, headPrevLength, headRecords, headLength:
 			n, used := uvarint(v)
 			if used != len(v) || n == 0 || n > maxSeq {
 				return formatError("number malformed or out of range")
@@ -138,12 +168,25 @@ func (h *header) decode(b []byte) error {
 				h.firstSeq = n
 			case headPrevLength:
 				h.prev.length = int64(n)
+			case headRecords:
+				h.records = n
+			case headLength:
+				h.length = int64(n)
 			}
-		case headPrevCRC:
+		case headPrevCRC, headCRC:
 			if len(v) != 4 {
 				return formatError("field has not 4 bytes")
 			}
-			h.prev.crc = binary.LittleEndian.Uint32(v)
+			to := &h.crc
+			if tag == headPrevCRC {
+				to = &h.prev.crc
+			}
+			*to = binary.LittleEndian.Uint32(v)
+		case headDigest:
+			if len(v) != sha256.Size {
+				return formatError("field has not 32 bytes")
+			}
+			copy(h.digest[:], v)
 		}
 	}
 	if h.id == [16]byte{} || h.number == 0 || h.firstSeq == 0 || (h.number == 1) != (h.prev.id == [16]byte{}) {
@@ -187,31 +230,61 @@ func (e *end) decode(b []byte) error {
 	return nil
 }
 
-const segmentExt = ".rcj"
+const (
+	segmentExt    = ".rcj"
+	compressedExt = ".rcz"
+	newExt        = ".rcz.new" // one that is being written, or waits for its record
+)
 
 func segmentName(number uint64) string { return fmt.Sprintf("%010d%s", number, segmentExt) }
 
-// listSegments returns the numbers of the segments in dir, in order, and the
-// names of all that is no segment.
+func compressedName(number uint64) string { return fmt.Sprintf("%010d%s", number, compressedExt) }
+
+// numberOf returns the number in a segment's name, and 0 for any other name.
+func numberOf(name, ext string) uint64 {
+	stem, ok := strings.CutSuffix(name, ext)
+	n, err := strconv.ParseUint(stem, 10, 64)
+	if !ok || err != nil || fmt.Sprintf("%010d", n) != stem {
+		return 0
+	}
+	return n
+}
+
+// listSegments returns the numbers of the segments in dir, compressed or not,
+// in order, and the names of all that is no segment.
 func listSegments(dir string) (numbers []uint64, others []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list archive: %w", err)
 	}
 	for _, e := range entries {
-		stem, ok := strings.CutSuffix(e.Name(), segmentExt)
-		n, err := strconv.ParseUint(stem, 10, 64)
-		if !ok || err != nil || n == 0 || segmentName(n) != e.Name() || !e.Type().IsRegular() {
+		n := max(numberOf(e.Name(), segmentExt), numberOf(e.Name(), compressedExt))
+		switch {
+		case !e.Type().IsRegular() || n == 0 && numberOf(e.Name(), newExt) == 0:
 			others = append(others, e.Name())
-			continue
+		case n != 0:
+			numbers = append(numbers, n)
 		}
-		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
-	return numbers, others, nil
+	return slices.Compact(numbers), others, nil
 }
 
-// segmentPath is where segment number lies.
+// segmentPath is where the journal writes segment number.
 func segmentPath(dir string, number uint64) string {
 	return filepath.Join(dir, segmentName(number))
+}
+
+func compressedPath(dir string, number uint64) string {
+	return filepath.Join(dir, compressedName(number))
+}
+
+// openSegment opens a segment as the journal wrote it or, when that is gone,
+// compressed.
+func openSegment(dir string, number uint64) (*window, error) {
+	w, err := openWindow(segmentPath(dir, number), segmentName(number))
+	if errors.Is(err, os.ErrNotExist) {
+		w, err = openWindow(compressedPath(dir, number), compressedName(number))
+	}
+	return w, err
 }

@@ -41,8 +41,10 @@ func (a Folder) Stats() (*Summary, error) {
 	defer r.Close()
 	s := &Summary{Segments: len(numbers), Outcomes: make(map[string]uint64)}
 	for _, n := range numbers {
-		if fi, err := os.Stat(segmentPath(a.Dir, n)); err == nil {
-			s.DiskBytes += fi.Size()
+		for _, path := range []string{segmentPath(a.Dir, n), compressedPath(a.Dir, n)} {
+			if fi, err := os.Stat(path); err == nil {
+				s.DiskBytes += fi.Size()
+			}
 		}
 	}
 	var dispositions [256]uint64

@@ -69,6 +69,7 @@ func (a Folder) Verify() (*Report, error) {
 	defer r.Close()
 	r.check = true
 	ids := make(map[ID]struct{})
+	stated := make(map[uint64][]string) // compressed segment → its SHA-256, in the order of the record
 	var rec Record
 	for {
 		f, pos, err := r.next()
@@ -95,8 +96,15 @@ func (a Folder) Verify() (*Report, error) {
 			rep.fault(&Fault{File: pos.File, Offset: pos.Offset, Seq: rec.Seq, Reason: fmt.Sprintf("cites %s, which is no earlier record", rec.Cites)})
 		}
 		ids[rec.ID] = struct{}{}
+		if st, ok := rec.segmentStatement(); ok {
+			n := numberOf(st.File, compressedExt)
+			stated[n] = append(stated[n], st.SHA256)
+		}
 	}
 	rep.Torn = r.torn
+	if err := a.verifyCompressed(rep, stated); err != nil {
+		return nil, err
+	}
 	for _, name := range others {
 		if fi, err := os.Lstat(filepath.Join(a.Dir, name)); err == nil && !fi.IsDir() {
 			rep.fault(&Fault{File: name, Reason: "not a file of the archive"})

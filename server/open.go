@@ -37,7 +37,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 // open is New with a choice of what transactions send with.
 func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport) transaction.Sender) (_ *Server, err error) {
 	paceGC()
-	s := &Server{log: log, started: time.Now(), domains: cfg.Domains, listens: localAddrs(cfg.Listen)}
+	s := &Server{log: log, started: time.Now(), domains: cfg.Domains, listens: localAddrs(cfg.Listen), finished: make(chan struct{}, 1)}
 	s.cfg.Store(cfg)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
@@ -65,19 +65,21 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.local = s.store.Local()
 	s.near, _ = s.store.(store.Nearer)
 	s.closers = append(s.closers, s.store.Close)
-	ring, err := openRing(cfg.KeysDir)
-	if err != nil {
+	if s.ring, err = openRing(cfg.KeysDir); err != nil {
 		return nil, fmt.Errorf("keys_dir: %w", err)
 	}
-	s.closers = append(s.closers, ring.Close)
+	s.closers = append(s.closers, s.ring.Close)
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
-		Node: node, Log: journalLog(log), Keys: ring,
+		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan,
 		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	s.closers = append(s.closers, s.journal.Close)
+	if err = (archive.Folder{Dir: cfg.ArchiveDir(), Keys: s.ring}).FinishCompaction(); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
 	if s.directory, err = auth.NewDirectory(s.store, cfg.Domains); err != nil {
 		return nil, err
 	}

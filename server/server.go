@@ -18,6 +18,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/archive/keys"
 	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/event"
@@ -48,6 +49,8 @@ type Server struct {
 	near      store.Nearer
 	local     bool // the store's hot state is in this process
 	journal   *archive.Journal
+	ring      *keys.Ring    // of the record's content
+	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory
 	documents *xcap.Documents
 	authn     *auth.Authenticator
@@ -76,6 +79,7 @@ func (s *Server) Run(ctx context.Context) error {
 	faults := make(chan error, 2)
 	servers, err := s.listen(faults)
 	if err == nil {
+		s.work.Go(func() { s.segments(s.ctx) })
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {
 		case <-ctx.Done():

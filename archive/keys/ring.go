@@ -110,9 +110,9 @@ func (r *Ring) Seal(dst []byte, author string, at time.Time, id archive.ID, plai
 	return k.seal(dst, id, plain), nil
 }
 
-// Reseal seals under the key that other content was sealed with; id must be
+// Reseal implements archive.Resealer: it seals under the key that other content was sealed with; id must be
 // new. Errors are those of Open.
-func (r *Ring) Reseal(dst []byte, key ID, id archive.ID, plain []byte) ([]byte, error) {
+func (r *Ring) Reseal(dst []byte, key [16]byte, id archive.ID, plain []byte) ([]byte, error) {
 	k, err := r.keyByID(key)
 	if err != nil {
 		return dst, err

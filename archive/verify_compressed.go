@@ -1,0 +1,45 @@
+package archive
+
+import (
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// verifyCompressed checks that each compressed segment is the file that the
+// record says it is.
+func (a Folder) verifyCompressed(rep *Report, stated map[uint64][]string) error {
+	numbers, err := a.CompressedSegments()
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		name := compressedName(n)
+		sums := stated[n]
+		if len(sums) == 0 {
+			rep.fault(&Fault{File: name, Reason: "no record states this compressed segment"})
+			continue
+		}
+		got, err := fileSum(compressedPath(a.Dir, n))
+		if err != nil {
+			return err
+		}
+		last := sums[len(sums)-1]
+		if hex.EncodeToString(got) == last {
+			continue
+		}
+		// A server that stopped between the statement and the rename leaves
+		// the stated file beside the one before it.
+		waits, err := fileSum(filepath.Join(a.Dir, strings.TrimSuffix(name, compressedExt)+newExt))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err != nil || hex.EncodeToString(waits) != last || !slices.Contains(sums, hex.EncodeToString(got)) {
+			rep.fault(&Fault{File: name, Reason: "not the file that the record states: SHA-256 is " + hex.EncodeToString(got) + ", stated was " + last})
+		}
+	}
+	return nil
+}
