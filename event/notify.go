@@ -40,7 +40,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	r.mu.Lock()
 	standing, view, force, ended, reason := s.standing, s.view, s.force, s.ended, s.reason
 	last, partial, tag, expires, unfiltered := s.last, s.partial, s.tag, s.expires, s.unfiltered
-	s.force = false
+	s.force, s.final = false, ended
 	minGap, maxGap := s.minGap, s.maxGap
 	r.mu.Unlock()
 
@@ -56,7 +56,10 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		m.tag = entityTag(m.body)
 	case standing == Active && reason != "rejected":
 		m = v.body(view)
-		if m.err != nil { // told again when the state changes or the watcher asks
+		switch {
+		case m.err != nil && ended: // the last NOTIFY may be without state (RFC 6665 §4.2.1.4)
+			m = made{}
+		case m.err != nil: // told again when the state changes or the watcher asks
 			n.idle(s, force)
 			return
 		}
@@ -224,12 +227,12 @@ func (n *Notifier) direct(target string, flow transport.Flow) bool {
 func (n *Notifier) idle(s *subscription, failed bool) {
 	s.r.mu.Lock()
 	s.inFlight = false
-	ended := s.ended && s.parent == nil // a member of a list stands and falls with it
-	if failed && !ended {
+	over := s.final && s.parent == nil // a member of a list stands and falls with it
+	if failed && !over {
 		s.waiting, s.retryAt = true, time.Now().Add(retryLater)
 	}
 	s.r.mu.Unlock()
-	if ended {
+	if over {
 		n.drop(s)
 	}
 }
@@ -244,7 +247,7 @@ func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 	r := s.r
 	r.mu.Lock()
 	s.inFlight = false
-	over, lost := s.ended, false
+	over, lost := s.final, false // one that ended meanwhile has its last NOTIFY to come
 	switch {
 	case m != nil && m.Status() < 300:
 		s.retryAt = time.Time{}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"runtime/debug"
 	"slices"
@@ -86,6 +87,9 @@ func (n *Notifier) contain(r *resource, f func()) (ok bool) {
 	f()
 	return true
 }
+
+// errPanic takes the place of what a package did not make.
+var errPanic = errors.New("panic over event state")
 
 // settle takes a resource that nobody watches out of the table.
 func (n *Notifier) settle(r *resource) {
@@ -279,8 +283,9 @@ func (v *views) body(view View) made {
 		return m
 	}
 	if !v.composed {
-		v.composed = true
-		if v.state, v.err = v.n.compose(v.n.ctx, v.r); v.err != nil {
+		v.composed, v.err = true, errPanic
+		v.n.contain(v.r, func() { v.state, v.err = v.n.compose(v.n.ctx, v.r) })
+		if v.err != nil && v.err != errPanic { // which is counted
 			v.n.Counters.Failed.Add(1)
 			v.n.o.Log.Warn("compose event state", zap.String("event", v.r.pack.spec.Name), zap.String("aor", v.r.aor.String()), zap.Error(v.err))
 		}
@@ -290,7 +295,8 @@ func (v *views) body(view View) made {
 	}
 	m := made{err: v.err}
 	if m.err == nil {
-		m.body, m.err = v.r.pack.Body(v.n.ctx, v.r.aor, v.state, view)
+		m.err = errPanic
+		v.n.contain(v.r, func() { m.body, m.err = v.r.pack.Body(v.n.ctx, v.r.aor, v.state, view) })
 		m.tag = entityTag(m.body)
 	}
 	if v.made == nil {

@@ -39,11 +39,12 @@ type subscription struct {
 	number uint32 // CSeq of the last NOTIFY, and the version of its document
 	bound  uint32 // number is stored no further than here: a restart goes on from it
 
-	inFlight  bool // a NOTIFY has no final response yet
-	waiting   bool // the state may have changed since the last NOTIFY
-	force     bool // a NOTIFY goes out whatever it says
-	suspended bool // its connection is gone; the next SUBSCRIBE brings another
-	ended     bool
+	inFlight  bool   // a NOTIFY has no final response yet
+	waiting   bool   // the state may have changed since the last NOTIFY
+	force     bool   // a NOTIFY goes out whatever it says
+	suspended bool   // its connection is gone; the next SUBSCRIBE brings another
+	ended     bool   // the next NOTIFY is the last
+	final     bool   // that one is under way
 	reason    string // of the end
 	sentAt    time.Time
 	retryAt   time.Time
