@@ -9,62 +9,60 @@ import (
 // clockTick is how exactly expiries and rates are kept.
 const clockTick = 50 * time.Millisecond
 
-// clock knows when each resource has something due. A resource stands in it once
-// for each time that was the earliest; stale entries wake it for nothing.
+// clock knows when each resource has something due. A resource stands in it once at
+// most, and not when it is out of the table. mu guards the fields next and place of
+// the resources too.
 type clock struct {
 	mu   sync.Mutex
-	heap entries
+	heap byTime
 }
 
-type entry struct {
-	at time.Time
-	r  *resource
+type byTime []*resource
+
+func (b byTime) Len() int           { return len(b) }
+func (b byTime) Less(i, j int) bool { return b[i].next.Before(b[j].next) }
+func (b byTime) Swap(i, j int) {
+	b[i], b[j] = b[j], b[i]
+	b[i].place, b[j].place = i+1, j+1
+}
+func (b *byTime) Push(x any) {
+	r := x.(*resource)
+	*b = append(*b, r)
+	r.place = len(*b)
+}
+func (b *byTime) Pop() any {
+	old := *b
+	r := old[len(old)-1]
+	old[len(old)-1] = nil
+	*b, r.place = old[:len(old)-1], 0
+	return r
 }
 
-type entries []entry
-
-func (e entries) Len() int           { return len(e) }
-func (e entries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
-func (e entries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *entries) Push(x any)        { *e = append(*e, x.(entry)) }
-func (e *entries) Pop() any {
-	old := *e
-	x := old[len(old)-1]
-	old[len(old)-1] = entry{}
-	*e = old[:len(old)-1]
-	return x
-}
-
-func (c *clock) init() { c.heap = make(entries, 0, 64) }
-
-// set has the resource woken at that time, unless it is earlier anyway. The
-// resource's lock is held.
+// set has the resource woken at that time; never, if it is zero. The resource's
+// lock is held.
 func (c *clock) set(r *resource, at time.Time) {
-	if at.IsZero() || !r.next.IsZero() && !at.Before(r.next) {
-		return
-	}
-	r.next = at
 	c.mu.Lock()
-	heap.Push(&c.heap, entry{at, r})
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	switch {
+	case at.IsZero() && r.place == 0:
+	case at.IsZero():
+		heap.Remove(&c.heap, r.place-1)
+	case r.place == 0:
+		r.next = at
+		heap.Push(&c.heap, r)
+	default:
+		r.next = at
+		heap.Fix(&c.heap, r.place-1)
+	}
 }
 
-// due takes off what is due, each resource once.
+// due takes off what is due.
 func (c *clock) due(now time.Time) []*resource {
 	c.mu.Lock()
-	var list []entry
-	for len(c.heap) > 0 && !c.heap[0].at.After(now) {
-		list = append(list, heap.Pop(&c.heap).(entry))
-	}
-	c.mu.Unlock()
+	defer c.mu.Unlock()
 	var rs []*resource
-	for _, e := range list {
-		e.r.mu.Lock()
-		if e.r.next.Equal(e.at) {
-			e.r.next = time.Time{}
-			rs = append(rs, e.r)
-		}
-		e.r.mu.Unlock()
+	for len(c.heap) > 0 && !c.heap[0].next.After(now) {
+		rs = append(rs, heap.Pop(&c.heap).(*resource))
 	}
 	return rs
 }

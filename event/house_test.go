@@ -2,10 +2,12 @@ package event_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -235,13 +237,15 @@ func refusal(t *testing.T, err error) *sip.Error {
 	return fault
 }
 
-// publish has an account publish for bob and returns the entity-tag; it comes past
-// the network.
-func (h *house) publish(user, text, match string, lines ...string) (string, error) {
+// publication is a PUBLISH of an account for bob.
+func (h *house) publication(user, text, match string, lines ...string) *sip.Message {
 	h.t.Helper()
 	h.requests++
 	head := fmt.Sprintf("PUBLISH sip:bob@example.com SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKp%d\nFrom: <sip:%s@example.com>;tag=1\n"+
-		"To: <sip:bob@example.com>\nCall-ID: p%[1]d\nCSeq: 1 PUBLISH\nMax-Forwards: 70\nEvent: board", h.requests, user)
+		"To: <sip:bob@example.com>\nCSeq: 1 PUBLISH\nMax-Forwards: 70\nEvent: board", h.requests, user)
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Call-ID:") }) {
+		head += fmt.Sprintf("\nCall-ID: p%d", h.requests)
+	}
 	if match != "" {
 		head += "\nSIP-If-Match: " + match
 	}
@@ -258,8 +262,13 @@ func (h *house) publish(user, text, match string, lines ...string) (string, erro
 	if fault := m.Check(); fault != nil {
 		h.t.Fatal(fault)
 	}
+	return m
+}
+
+// serve hands a PUBLISH in past the network and returns the entity-tag.
+func (h *house) serve(user string, m *sip.Message) (string, error) {
 	flow := transport.Flow{Proto: transport.UDP, Local: serverAddr, Remote: netip.MustParseAddrPort("192.0.2.7:5060")}
-	a, err := h.notifier.Publish(h.t.Context(), event.Request{Message: m, From: identities[user], Flow: flow, Body: text, Now: time.Now()})
+	a, err := h.notifier.Publish(h.t.Context(), event.Request{Message: m, From: identities[user], Flow: flow, Body: m.Body(), Now: time.Now()})
 	if err != nil {
 		return "", err
 	}
@@ -269,8 +278,13 @@ func (h *house) publish(user, text, match string, lines ...string) (string, erro
 			return f.Value, nil
 		}
 	}
-	h.t.Fatal("an answer without entity-tag")
-	return "", nil
+	return "", errors.New("an answer without entity-tag")
+}
+
+// publish has an account publish for bob and returns the entity-tag.
+func (h *house) publish(user, text, match string, lines ...string) (string, error) {
+	h.t.Helper()
+	return h.serve(user, h.publication(user, text, match, lines...))
 }
 
 // tells publishes for bob what must be taken.

@@ -174,7 +174,6 @@ func New(o Options, packages ...Package) *Notifier {
 			s.Start(n)
 		}
 	}
-	n.clock.init()
 	n.wg.Go(n.run)
 	return n
 }

@@ -25,14 +25,16 @@ type resource struct {
 
 	mu      sync.Mutex
 	subs    []*subscription
-	gone    bool // out of the table: look again
-	stale   bool // the state may have changed since it was told
-	judge   bool // rules may have changed
-	running bool // or about to run
-	again   bool // it was woken while it ran
-	next    time.Time
+	gone    bool      // out of the table: look again
+	stale   bool      // the state may have changed since it was told
+	judge   bool      // rules may have changed
+	running bool      // or about to run
+	again   bool      // it was woken while it ran
 	until   time.Time // when the state changes by itself
 	fresh   map[string]any
+
+	next  time.Time // the clock's: when it is woken,
+	place int       // and where it stands there, from 1; 0: it does not
 }
 
 // wake has the resource run soon. Changed: its state may be another one.
@@ -100,6 +102,7 @@ func (n *Notifier) settle(r *resource) {
 	defer r.mu.Unlock()
 	if len(r.subs) == 0 && !r.running && !r.gone {
 		r.gone = true
+		n.clock.set(r, time.Time{})
 		delete(sh.resources, resourceKey{r.pack.spec.Name, r.aor})
 	}
 }
@@ -185,6 +188,9 @@ func (s *subscription) dueAt() time.Time {
 // plan sets the clock to the earliest thing that is due. The lock is held.
 func (n *Notifier) plan(r *resource) {
 	at := r.until
+	if len(r.subs) == 0 { // it leaves the table
+		at = time.Time{}
+	}
 	earlier := func(t time.Time) {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
@@ -217,7 +223,8 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 	}
 	r.mu.Unlock()
 	for _, s := range list {
-		v, err := r.pack.Authorize(n.ctx, r.aor, Watcher{AOR: s.watcher, Event: s.event})
+		v, err := Verdict{}, errPanic
+		n.contain(r, func() { v, err = r.pack.Authorize(n.ctx, r.aor, Watcher{AOR: s.watcher, Event: s.event}) })
 		if err != nil {
 			v = Verdict{Standing: Refused, Rule: err.Error()}
 		}
