@@ -105,6 +105,15 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	count("rollcall_im_unrecorded_total", "Messages answered 503 as the journal did not work.", nil, c.Unrecorded.Load)
 	count("rollcall_im_redelivered_total", "Messages delivered out of the offline queue.", nil, c.Redelivered.Load)
 
+	e := &s.notifier.Counters
+	gauge("rollcall_event_subscriptions", "Subscriptions that live, each member of a list counted.", func() float64 { return float64(e.Subscriptions.Load()) })
+	count("rollcall_event_notified_total", "NOTIFY requests sent, without retransmissions.", nil, e.Notified.Load)
+	count("rollcall_event_unchanged_total", "NOTIFY requests spared as nothing changed for the watcher.", nil, e.Unchanged.Load)
+	count("rollcall_event_ended_total", "Subscriptions ended by the watcher's answer or silence.", nil, e.Ended.Load)
+	count("rollcall_event_refused_total", "SUBSCRIBE requests refused.", nil, e.Refused.Load)
+	count("rollcall_event_published_total", "PUBLISH requests taken.", nil, e.Published.Load)
+	count("rollcall_event_failed_total", "States and views that could not be made, panics among them.", nil, e.Failed.Load)
+
 	count("rollcall_archive_records_total", "Records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Records })
 	count("rollcall_archive_bytes_total", "Bytes of the records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Bytes })
 	count("rollcall_archive_syncs_total", "Times the disk was asked to make records durable.", nil, func() uint64 { return s.journal.Stats().Syncs })

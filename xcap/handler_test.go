@@ -1,11 +1,9 @@
 package xcap_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -423,55 +421,6 @@ func TestAccess(t *testing.T) {
 	}
 	if a.status != 503 || a.header.Get("Retry-After") == "" {
 		t.Errorf("%v", a)
-	}
-}
-
-// TestPaths sends tricks as raw bytes: a Go client would clean them.
-func TestPaths(t *testing.T) {
-	w := open(t, openEmbedded(t), xcap.Options{})
-	w.want(201, "PUT", listsPath, listsMIME, lists)
-	host := strings.TrimPrefix(w.url, "http://")
-	for target, want := range map[string]int{
-		"/xcap/resource-lists/users/sip:bob@example.com/../sip:alice@example.com/index":                404,
-		"/xcap/resource-lists/users/sip:bob@example.com/%2e%2e/sip:alice@example.com/index":            404,
-		"/xcap/resource-lists/users/./sip:alice@example.com/index":                                     404,
-		"/xcap//resource-lists/users/sip:alice@example.com/index":                                      404,
-		"/xcap/resource-lists/users/sip:alice@example.com/":                                            404,
-		"/xcap/resource-lists/users/sip:alice@example.com":                                             404,
-		"/xcap/resource-lists/users/sip:bob@example.com%2f..%2fsip:alice@example.com/index":            400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index%00":                                    400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index%0d%0a":                                 400,
-		"/xcap/resource-lists/users/sip:alice@example.com/%ff":                                         400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~":                                    400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/":                                   400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a/~~/b[":                            400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a//b":                               400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a%5b0%5d":                           400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a%5b@b=%22c%5d":                     400,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/a?xmlns(":                           400,
-		"/xcap/resource-lists/users/alice/index":                                                       404,
-		"/xcap/unknown/users/sip:alice@example.com/index":                                              404,
-		"/xcap/resource-lists/else/sip:alice@example.com/index":                                        404,
-		"/xcap/resource-lists/users/sip:alice@example.com/" + strings.Repeat("x", 200):                 404,
-		"/xcap/resource-lists/users/sip:alice@example.com/" + strings.Repeat("x", 5000):                414,
-		"/xcap/resource-lists/users/sip:alice@example.com/index/~~/" + strings.Repeat("a/", 100) + "a": 400,
-		"/xcap/": 404,
-	} {
-		conn, err := net.Dial("tcp", host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", target, host)
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		_ = conn.Close()
-		if resp.StatusCode != want {
-			t.Errorf("%.100s: %d, want %d", target, resp.StatusCode, want)
-		}
 	}
 }
 

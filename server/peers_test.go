@@ -1,0 +1,104 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"rollcall/event/messagesummary"
+	"rollcall/sip"
+)
+
+// TestWatcherComesBackOverAnotherConnection: when a watcher's connection is gone its
+// subscription is kept and nothing is sent, and a SUBSCRIBE of its dialog over
+// another connection brings the state there.
+func TestWatcherComesBackOverAnotherConnection(t *testing.T) {
+	h := start(t)
+	w := h.watch("alice", "TCP", bobURI)
+	w.notify()
+	_ = w.conn.Close()
+	suspended := func() bool {
+		list := h.notifier.Subscriptions(aor(t, "bob"))
+		return len(list) == 1 && list[0].Suspended
+	}
+	eventually(t, "suspended", suspended)
+	before := h.notifier.Counters.Notified.Load()
+	bob := h.client("bob", "UDP")
+	etag := ""
+	for i := range 5 {
+		lines := []string{}
+		if etag != "" {
+			lines = []string{"SIP-If-Match: " + etag}
+		}
+		etag = bob.publish(200, pidf("bob", "open", fmt.Sprint("note ", i)), lines...)
+	}
+	if !suspended() || h.notifier.Counters.Notified.Load() != before {
+		t.Errorf("%d NOTIFYs to a connection that is gone", h.notifier.Counters.Notified.Load()-before)
+	}
+	back := h.client("alice", "TCP")
+	w.client, w.contact = back, "<sip:alice@"+back.conn.LocalAddr().String()+";transport=tcp>"
+	w.session = back.session(back.ask(back.request("SUBSCRIBE", bobURI, "", "Event: presence")))
+	m := w.asking(w.subscribe(bobURI, "<"+bobURI+">;tag="+w.tag))
+	if m.Status() != 200 {
+		t.Fatalf("SUBSCRIBE of the dialog: %d", m.Status())
+	}
+	if m := w.notify(); !strings.Contains(m.Body(), "note 4") || m.CallID() != w.callID {
+		t.Errorf("over the new connection:\n%s", m.Raw())
+	}
+	bob.publish(200, pidf("bob", "open", "after"), "SIP-If-Match: "+etag)
+	w.sees("after")
+}
+
+// TestStaleNonceKeepsTheSubscription: a SUBSCRIBE of the dialog that is challenged
+// anew goes on with it.
+func TestStaleNonceKeepsTheSubscription(t *testing.T) {
+	h := start(t)
+	w := h.watch("alice", "UDP", bobURI)
+	w.notify()
+	w.session.challenge.Nonce = strings.Repeat("0", len(w.session.challenge.Nonce)) // of a process that is no more
+	to := "<" + bobURI + ">;tag=" + w.tag
+	m := w.asking(w.subscribe(bobURI, to))
+	if m.Status() != 401 || !strings.Contains(m.Other("WWW-Authenticate"), "stale=true") {
+		t.Fatalf("%d %s", m.Status(), m.Other("WWW-Authenticate"))
+	}
+	w.session = w.client.session(m)
+	if m = w.asking(w.subscribe(bobURI, to)); m.Status() != 200 {
+		t.Fatalf("with the new nonce: %d", m.Status())
+	}
+	w.notify()
+	if n := h.notifier.Counters.Subscriptions.Load(); n != 1 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// TestPublishBeforeRegister: credentials are all that PUBLISH needs.
+func TestPublishBeforeRegister(t *testing.T) {
+	h := start(t)
+	h.client("bob", "UDP").publish(200, pidf("bob", "open", "not registered"))
+	w := h.watch("alice", "UDP", bobURI)
+	w.sees("not registered")
+}
+
+// TestUnknownResourceKeepsNothing: neither a subscription nor a publication is for
+// an address without account.
+func TestUnknownResourceKeepsNothing(t *testing.T) {
+	h := start(t, byPBX)
+	alice := h.client("alice", "UDP")
+	for _, event := range []string{"presence", "dialog", "message-summary", "conference"} {
+		alice.want(404, "SUBSCRIBE", "sip:nobody@example.com", "", "Event: "+event, "Contact: <sip:alice@192.0.2.1>")
+	}
+	alice.want(404, "PUBLISH", "sip:nobody@example.com", pidf("nobody", "open", ""), "Event: presence", "Content-Type: application/pidf+xml")
+	if n := h.notifier.Counters.Subscriptions.Load(); n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// TestMailboxWithoutMessages: a telephone that asks for its messages is answered 200
+// and told that there are none; some try again without end otherwise.
+func TestMailboxWithoutMessages(t *testing.T) {
+	h := start(t)
+	w := h.subscriber("bob", "UDP", bobURI, messagesummary.Name, 200)
+	if m := w.notify(); !strings.HasPrefix(m.Body(), "Messages-Waiting: no\r\n") || !strings.HasPrefix(m.Get(sip.HeaderSubscriptionState), "active;expires=") {
+		t.Errorf("first NOTIFY:\n%s", m.Raw())
+	}
+}
