@@ -30,6 +30,7 @@ type Backend interface {
 	Explain(ctx context.Context, watcher, presentity string) (Explanation, error)
 	// Status describes the running server.
 	Status(ctx context.Context) (Status, error)
+	Record
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.
 	Reload(ctx context.Context) error
 }
@@ -106,5 +107,6 @@ func NewServer(h http.Handler) *http.Server {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnContext:       withPeer,
 	}
 }

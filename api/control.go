@@ -63,6 +63,7 @@ func Control(b Backend) http.Handler {
 	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, struct{}{}, b.Reload(r.Context()))
 	})
+	controlRecord(mux, b)
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, r *http.Request) {
 		regs, err := b.Registrations(r.Context(), r.URL.Query().Get("aor"))
 		if regs == nil {

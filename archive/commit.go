@@ -2,9 +2,11 @@ package archive
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"os"
 	"syscall"
@@ -37,21 +39,31 @@ type segment struct {
 	seed      uint32 // of its CRCs
 	off       int64  // behind the last byte written
 	crc       uint32
+	sum       hash.Hash // SHA-256 of all before off
 	allocated int64
 
 	// What a commit made durable.
 	durable    int64 // 0 until the header is
 	durableCRC uint32
+	durableSum [sha256.Size]byte
 	durableSeq uint64
 }
 
 // run is the committer. It owns the segment and the sequence.
 func (j *Journal) run() {
 	defer close(j.stopped)
-	timer := time.NewTimer(time.Hour)
+	timer, sign := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	timer.Stop()
-	armed := false
+	sign.Stop()
+	armed, signing := false, false
 	for {
+		if due := j.o.Signers != nil && j.tree.size > j.signed; due != signing {
+			if signing = due; signing {
+				sign.Reset(checkpointEvery - time.Since(j.checkpointed))
+			} else {
+				sign.Stop()
+			}
+		}
 		if waiting := len(j.unsynced) > 0; waiting != armed {
 			if armed = waiting; armed {
 				timer.Reset(noteDelay)
@@ -64,12 +76,18 @@ func (j *Journal) run() {
 		case <-timer.C:
 			armed = false
 			j.syncNotes()
+		case <-sign.C:
+			signing = false
+			j.signDue()
 		}
 		for {
 			j.gatherUnderLoad()
 			b, closing := j.take()
 			if b != nil {
 				j.commit(b)
+				if time.Since(j.checkpointed) >= checkpointEvery { // no timer is looked at under load
+					j.signDue()
+				}
 				continue
 			}
 			if closing {
@@ -135,9 +153,30 @@ func (j *Journal) commit(b *batch) {
 		return
 	}
 	if j.seg.off >= j.o.SegmentBytes {
+		j.signDue() // each segment ends with a checkpoint over all its records
+		if j.seg == nil {
+			return
+		}
 		if err := j.rotate(); err != nil {
 			j.fail(err)
 		}
+	}
+}
+
+// signDue makes a checkpoint, if there is anything new to state.
+func (j *Journal) signDue() {
+	if j.o.Signers == nil {
+		return
+	}
+	j.mu.Lock()
+	failed := j.failed != nil
+	j.mu.Unlock()
+	if failed { // only a probe tries the disk then
+		j.checkpointed = time.Now()
+		return
+	}
+	if err := j.checkpoint(); err != nil {
+		j.fail(err)
 	}
 }
 
@@ -172,6 +211,11 @@ func (j *Journal) write(b *batch) error {
 		binary.LittleEndian.PutUint64(f[frameHead+atArchived:], uint64(b.archived))
 		sealFrame(f, s.seed)
 		at += len(f)
+		h, buf, err := leafHash(j.leaf, f[frameHead:])
+		if err != nil {
+			return err
+		}
+		j.leaf, b.leaves = buf, append(b.leaves, h)
 	}
 	if err := j.put(b.buf); err != nil {
 		return err
@@ -204,6 +248,7 @@ func (j *Journal) put(b []byte) error {
 	}
 	j.writes.Add(1)
 	s.crc = crc32.Update(s.crc, castagnoli, b)
+	_, _ = s.sum.Write(b) // a hash never returns an error
 	s.off += int64(len(b))
 	return nil
 }
@@ -220,10 +265,14 @@ func (j *Journal) sync() error {
 	}
 	s := j.seg
 	s.durable, s.durableCRC, s.durableSeq = s.off, s.crc, j.nextSeq-1
+	s.sum.Sum(s.durableSum[:0])
 	j.seq.Store(s.durableSeq)
 	var probe bool
 	var bytes int
 	for _, b := range j.unsynced {
+		for _, h := range b.leaves {
+			j.tree.add(h)
+		}
 		j.records.Add(uint64(b.records))
 		bytes += len(b.buf)
 		probe = probe || b.probe
@@ -272,7 +321,7 @@ func (j *Journal) create() error {
 		return fmt.Errorf("create segment: %w", err)
 	}
 	now := nowMicros()
-	s := &segment{f: f, name: name, durableSeq: j.nextSeq - 1, header: header{
+	s := &segment{f: f, name: name, sum: sha256.New(), durableSeq: j.nextSeq - 1, header: header{
 		node: j.o.Node, number: j.number, firstSeq: j.nextSeq,
 		created: max(now, j.lastArchived), notBefore: j.lastArchived, prev: j.prev,
 	}}
@@ -289,6 +338,7 @@ func (j *Journal) create() error {
 		return err
 	}
 	s.durable, s.durableCRC = s.off, s.crc
+	s.sum.Sum(s.durableSum[:0])
 	if j.o.Began != nil {
 		j.o.Began()
 	}
@@ -374,6 +424,7 @@ func (j *Journal) fail(cause error, more ...*batch) {
 // finish is the committer's last act.
 func (j *Journal) finish() {
 	j.syncNotes()
+	j.signDue()
 	if j.seg != nil {
 		if err := j.rotate(); err != nil {
 			j.closeErr = fmt.Errorf("finish segment: %w", err)

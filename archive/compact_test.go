@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"rollcall/archive"
 	"rollcall/archive/keys"
 )
@@ -23,6 +25,8 @@ type house struct {
 	dir  string
 	ring *keys.Ring
 	j    *archive.Journal
+
+	signers []note.Signer // none: no checkpoints
 }
 
 func newHouse(t testing.TB) *house {
@@ -42,7 +46,11 @@ func newHouse(t testing.TB) *house {
 
 func (h *house) open() {
 	h.Helper()
-	j, err := archive.Open(h.folder(nil).Dir, archive.Options{Node: "n1", Keys: h.ring, SegmentBytes: 256 << 10})
+	o := archive.Options{Node: "n1", Keys: h.ring, SegmentBytes: 256 << 10}
+	if signers := h.signers; len(signers) > 0 {
+		o.Origin, o.Signers = origin, func() []note.Signer { return signers }
+	}
+	j, err := archive.Open(h.folder(nil).Dir, o)
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -55,7 +55,10 @@ func (r *Reader) nextCompressed() ([]byte, Pos, error) {
 			r.leave()
 			return nil, Pos{}, nil
 		}
-		if Type(p.payload[atType]) > typeMax {
+		if t := p.payload[atType]; t > typeMax {
+			if t == typeCheckpoint && r.checkpoint != nil {
+				r.checkpoint(p.payload[structHead:], p.pos)
+			}
 			continue
 		}
 		if len(p.payload) < recordHead {

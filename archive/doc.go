@@ -9,8 +9,8 @@
 // The readers ([Scan], [Reader], [Find], [Search], [Verify], [Stats]) need
 // only the files, and work beside a running server. FORMAT.md states the
 // format of the files, precise enough to write another reader. The package
-// uses the standard library and one Zstandard reader, so that an auditor can
-// build the verifier.
+// uses the standard library, golang.org/x/mod/sumdb and one Zstandard reader, so that
+// an auditor can build the verifier.
 //
 // The records hold what RFC 3428 requests carry; nothing here parses SIP but
 // the empty line between headers and body (RFC 3261 §7).
@@ -22,6 +22,9 @@
 // segments are written again in compressed form by [Folder.Compact], which can
 // leave contents out; the record states what file it made.
 //
-// Not here: a Merkle tree and signed checkpoints, retention, holds, and an
-// index. The format leaves room for them.
+// A Merkle tree is over all records (RFC 6962), and signed checkpoints state it
+// ([Checkpoint], C2SP tlog-checkpoint). [Folder.VerifyWith] recomputes it;
+// [Prover] proves a record, or that an older tree is the beginning of this one.
+//
+// Not here: retention, holds, and an index.
 package archive

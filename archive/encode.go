@@ -41,6 +41,8 @@ const (
 	typeHeader = 240 // first frame of a segment
 	typeEnd    = 241 // last frame of a segment that was finished
 
+	typeCheckpoint = 242 // a signed note over the records before it
+
 	// Of compressed segments.
 	typeEnvelopes = 243 // records without their content
 	typeContents  = 244 // contents under one key

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Options of a journal. The zero value of each field means its default.
@@ -32,6 +35,12 @@ type Options struct {
 	Run func(calls func())
 	// Keys seals the content of records that name their author. Nil leaves it plain.
 	Keys Sealer
+	// Origin names the log in its checkpoints, and Signers returns the keys that
+	// sign them. With nil no checkpoints are made.
+	Origin  string
+	Signers func() []note.Signer
+	// Checkpoint is called with each new checkpoint. It may be nil, and must not block.
+	Checkpoint func(signed []byte)
 	// Hook is called before each operation on the disk, for tests: an error
 	// it returns is taken as the disk's, and while it blocks the disk is slow.
 	Hook func(op Op, bytes int) error
@@ -110,6 +119,10 @@ type Journal struct {
 	leftover     uint64    // number of a file that was given up and could not be removed
 	prev         link      // the segment before seg, or the last one when seg is nil
 	unsynced     []*batch  // written, not yet durable: notes only
+	tree         *tree     // over the records that are durable
+	signed       int64     // records under the last checkpoint
+	checkpointed time.Time // when that was tried
+	leaf         []byte    // buffer
 
 	seq      atomic.Uint64 // last durable
 	records  atomic.Uint64
@@ -118,6 +131,7 @@ type Journal struct {
 	writes   atomic.Uint64
 	syncTime atomic.Int64
 	failures atomic.Uint64
+	newest   atomic.Pointer[[]byte] // checkpoint
 }
 
 // batch is what goes to the disk with one write. Until it is taken it belongs
@@ -126,7 +140,8 @@ type Journal struct {
 type batch struct {
 	buf     []byte
 	records int
-	notes   []int // offsets of the frames that nobody waits for
+	leaves  []tlog.Hash // of the records; from when it was written on
+	notes   []int       // offsets of the frames that nobody waits for
 	waiters int
 	probe   bool
 	done    chan struct{}

@@ -47,6 +47,10 @@ func Open(dir string, o Options) (*Journal, error) {
 		_ = d.Close()
 		return nil, fmt.Errorf("recover archive: %w", err)
 	}
+	if err := j.openTree(); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("recover archive: %w", err)
+	}
 	go j.run()
 	return j, nil
 }
@@ -190,8 +194,8 @@ func readTail(path, name string) (t tail, err error) {
 			t.ended = true
 			break
 		}
-		if len(f) < frameHead+recordHead {
-			continue // a structure of a later version
+		if f[frameHead+atType] > typeMax || len(f) < frameHead+recordHead {
+			continue // a checkpoint, or a structure of a later version
 		}
 		t.records++
 		if s := seqOf(f); s != t.lastSeq+1 && t.damage == nil {

@@ -34,6 +34,9 @@ type Reader struct {
 	lastEnd end
 	last    link // the segment that was read before this one
 	check   bool // compare the CRCs of whole segments, as Verify does
+	// checkpoint is given the signed note of each checkpoint; the records before
+	// it were returned already. It may be nil.
+	checkpoint func(signed []byte, pos Pos)
 }
 
 // headerTries is how often the header of the last segment is read before it
@@ -120,6 +123,9 @@ func (r *Reader) next() ([]byte, Pos, error) {
 		if t > typeMax || t == 0 || len(f) < frameHead+recordHead {
 			if t <= typeMax {
 				r.fault(r.off, r.seq, "not a record")
+			}
+			if t == typeCheckpoint && r.checkpoint != nil {
+				r.checkpoint(f[frameHead+structHead:], Pos{File: r.w.name, Offset: r.off, Bytes: len(f)})
 			}
 			r.off += int64(len(f))
 			continue
@@ -473,9 +479,20 @@ func (j *Journal) Recent(since time.Time, f func(*Record) error) error {
 	})
 }
 
+// readerAt returns a Reader at the segment that has the record with this seq.
+func (a Folder) readerAt(seq uint64) (*Reader, error) {
+	return a.readerWhere(func(h *header) bool { return h.firstSeq <= seq })
+}
+
 // readerFrom returns a Reader at the first segment that can hold a record
 // archived at since (µs) or later.
 func (a Folder) readerFrom(since int64) (*Reader, error) {
+	return a.readerWhere(func(h *header) bool { return h.notBefore < since })
+}
+
+// readerWhere returns a Reader at the last segment whose header is early
+// enough, or at the first.
+func (a Folder) readerWhere(early func(*header) bool) (*Reader, error) {
 	numbers, _, err := listSegments(a.Dir)
 	if err != nil {
 		return nil, err
@@ -492,7 +509,7 @@ func (a Folder) readerFrom(since int64) (*Reader, error) {
 			return nil, err
 		}
 		r.number = numbers[i] - 1
-		if ok && h.notBefore < since {
+		if ok && early(&h) {
 			break
 		}
 	}

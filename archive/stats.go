@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,13 @@ type Summary struct {
 	DiskBytes int64 `json:"disk_bytes"`
 	// Outcomes counts outcome records by disposition.
 	Outcomes map[string]uint64 `json:"outcomes"`
+	// Signed counts the records under the newest checkpoint, SignedThrough is when
+	// the last of them was archived, and Origin is what the checkpoint calls the log.
+	Signed        int64     `json:"signed"`
+	SignedThrough time.Time `json:"signed_through,omitzero"`
+	Origin        string    `json:"origin,omitempty"`
+	// Keys are the verifier keys that the record names, the newest last.
+	Keys []string `json:"keys,omitempty"`
 	// Open counts messages without an outcome.
 	Open uint64 `json:"without_outcome"`
 	// Faults counts the places that could not be read; Verify names them.
@@ -45,6 +53,11 @@ func (a Folder) Stats() (*Summary, error) {
 			if fi, err := os.Stat(path); err == nil {
 				s.DiskBytes += fi.Size()
 			}
+		}
+	}
+	if signed, err := a.Checkpoint(); err == nil {
+		if cp, err := ParseCheckpoint(signed); err == nil {
+			s.Signed, s.Origin = cp.Size, cp.Origin
 		}
 	}
 	var dispositions [256]uint64
@@ -73,7 +86,15 @@ func (a Folder) Stats() (*Summary, error) {
 		if s.First.IsZero() {
 			s.First = s.Last
 		}
+		if s.LastSeq == uint64(s.Signed) {
+			s.SignedThrough = s.Last
+		}
 		switch Type(f[frameHead+atType]) {
+		case TypeAct:
+			var act Record
+			if act.UnmarshalBinary(f[frameHead:]) == nil && act.Action == ActKey && !slices.Contains(s.Keys, act.Object) {
+				s.Keys = append(s.Keys, act.Object)
+			}
 		case TypeMessage:
 			s.Messages++
 			open[ID(f[frameHead+atID:frameHead+atID+16])] = struct{}{}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // maxFaults bounds the faults that a Report lists; all are counted.
@@ -27,6 +29,15 @@ type Report struct {
 	// order of the archive.
 	FaultCount int      `json:"fault_count"`
 	Faults     []*Fault `json:"faults,omitempty"`
+	// Checkpoints counts the checkpoints, Keys are the verifier keys that they
+	// were checked with, Origin is what they call the log. Signed counts the
+	// records under the last one.
+	Checkpoints int      `json:"checkpoints"`
+	Keys        []string `json:"keys,omitempty"`
+	Origin      string   `json:"origin,omitempty"`
+	Signed      int64    `json:"signed"`
+	// Root is the hash of the tree over all records.
+	Root tlog.Hash `json:"root"`
 	// Torn is where an unfinished write ends the last segment, of a server
 	// that was stopped hard or is writing now. Nothing there was acknowledged,
 	// as far as the files tell.
@@ -56,7 +67,23 @@ func (r *Report) fault(f *Fault) {
 // stands in the Report.
 //
 // It keeps all IDs in memory, about 40 bytes for each record.
-func (a Folder) Verify() (*Report, error) {
+func (a Folder) Verify() (*Report, error) { return a.VerifyWith(VerifyOptions{}) }
+
+// VerifyOptions say what an archive is checked against. The zero value takes
+// the keys that the archive itself names.
+type VerifyOptions struct {
+	// Keys are verifier keys that are known from elsewhere. With any, a
+	// checkpoint must be signed by one of them or by a key that a signed record names.
+	Keys []string
+	// Checkpoint is an older checkpoint of the same archive, signed. The record must
+	// still begin with what it states.
+	Checkpoint []byte
+	// Progress is called now and then with the number of records read. It may be nil.
+	Progress func(records uint64)
+}
+
+// VerifyWith is Verify against keys and an older checkpoint.
+func (a Folder) VerifyWith(o VerifyOptions) (*Report, error) {
 	numbers, others, err := listSegments(a.Dir)
 	if err != nil {
 		return nil, err
@@ -68,6 +95,12 @@ func (a Folder) Verify() (*Report, error) {
 	}
 	defer r.Close()
 	r.check = true
+	tc, err := a.newTreeCheck(rep, o)
+	if err != nil {
+		return nil, err
+	}
+	defer tc.close()
+	r.checkpoint = tc.checkpoint
 	ids := make(map[ID]struct{})
 	stated := make(map[uint64][]string) // compressed segment → its SHA-256, in the order of the record
 	var rec Record
@@ -89,6 +122,10 @@ func (a Folder) Verify() (*Report, error) {
 			continue
 		}
 		rep.count(f, pos)
+		tc.record(f, &rec, pos)
+		if o.Progress != nil && rep.Records%10_000 == 0 {
+			o.Progress(rep.Records)
+		}
 		if _, twice := ids[rec.ID]; twice {
 			rep.fault(&Fault{File: pos.File, Offset: pos.Offset, Seq: rec.Seq, Reason: fmt.Sprintf("ID %s stands twice", rec.ID)})
 		}
@@ -102,10 +139,16 @@ func (a Folder) Verify() (*Report, error) {
 		}
 	}
 	rep.Torn = r.torn
+	if err := tc.end(); err != nil {
+		return nil, err
+	}
 	if err := a.verifyCompressed(rep, stated); err != nil {
 		return nil, err
 	}
 	for _, name := range others {
+		if name == checkpointFile || name == checkpointFile+".new" {
+			continue
+		}
 		if fi, err := os.Lstat(filepath.Join(a.Dir, name)); err == nil && !fi.IsDir() {
 			rep.fault(&Fault{File: name, Reason: "not a file of the archive"})
 		}

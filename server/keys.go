@@ -8,8 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"rollcall/archive/keys"
 	"strings"
+
+	"rollcall/archive/keys"
 )
 
 // keyBytes is the size of the keys that the server makes for itself.
@@ -33,6 +34,8 @@ func loadKey(dir, name string) ([]byte, error) {
 const (
 	masterKey   = "master.key"
 	contentKeys = "content"
+	// checkpointKey is the file with the keys that sign checkpoints.
+	checkpointKey = "checkpoint.key"
 )
 
 // openRing opens the keys that seal the content of the record.

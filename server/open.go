@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"rollcall/archive"
+	"rollcall/archive/keys"
 	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/event"
@@ -69,7 +70,11 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, fmt.Errorf("keys_dir: %w", err)
 	}
 	s.closers = append(s.closers, s.ring.Close)
+	if s.signers, err = keys.LoadSigners(filepath.Join(cfg.KeysDir, checkpointKey), cfg.Domains[0]+"/rollcall/"+node); err != nil {
+		return nil, fmt.Errorf("keys_dir: %w", err)
+	}
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
+		Origin: s.signers.Origin(), Signers: s.signers.List,
 		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan,
 		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	})
@@ -77,6 +82,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	s.closers = append(s.closers, s.journal.Close)
+	if err = s.stateKey("start"); err != nil {
+		return nil, fmt.Errorf("record the start: %w", err)
+	}
 	if err = (archive.Folder{Dir: cfg.ArchiveDir(), Keys: s.ring}).FinishCompaction(); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}

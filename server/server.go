@@ -50,6 +50,7 @@ type Server struct {
 	local     bool // the store's hot state is in this process
 	journal   *archive.Journal
 	ring      *keys.Ring    // of the record's content
+	signers   *keys.Signers // of its checkpoints
 	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory
 	documents *xcap.Documents

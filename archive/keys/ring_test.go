@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"rollcall/archive"
 )
 
@@ -267,6 +269,44 @@ func BenchmarkSeal(b *testing.B) {
 		var err error
 		if dst, err = r.Seal(dst[:0], alice, november, archive.NewID(november), plain); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestSigners: the file has the newest key and the one before it.
+func TestSigners(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys", "checkpoint.key")
+	s, err := LoadSigners(path, "example.com/rollcall/n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.Newest()
+	for i, want := range []int{1, 2, 2} {
+		again, err := LoadSigners(path, "example.org/other")
+		if err != nil || again.Newest() != s.Newest() || len(again.List()) != want || again.Origin() != "example.com/rollcall/n1" {
+			t.Fatalf("after %d rotations: %+v, %v", i, again, err)
+		}
+		if err := again.Rotate(); err != nil || again.Newest() == s.Newest() {
+			t.Fatal(err)
+		}
+		s = again
+	}
+	v, err := note.NewVerifier(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.List()[1].KeyHash() == v.KeyHash() || s.List()[0].KeyHash() == v.KeyHash() {
+		t.Error("the first key still signs")
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Error(fi.Mode(), err)
+	}
+	for _, bad := range []string{"", "nonsense\n", "PRIVATE+KEY+a+b\n"} {
+		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadSigners(path, "example.com"); err == nil || !strings.Contains(err.Error(), "checkpoint.key") {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 }

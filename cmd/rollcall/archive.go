@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rollcall/api"
 	"rollcall/archive"
 	"rollcall/config"
 	"rollcall/server"
@@ -62,7 +64,7 @@ func (a *app) archive() *cobra.Command {
 		}
 		return at, nil
 	}
-	c.AddCommand(a.archiveSearch(open), a.archiveShow(open), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open))
+	c.AddCommand(a.archiveSearch(open), a.archiveShow(open), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey())
 	return c
 }
 
@@ -177,11 +179,13 @@ func (a *app) line(v archive.View, zone *time.Location) error {
 }
 
 func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
-	var asJSON bool
+	var asJSON, proof bool
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Print one record, and what became of it",
-		Args:  args(1, 1, "ID"),
+		Long: "With --proof it prints the proof that the record is in the archive, in the form of C2SP tlog-proof: hashes up to\n" +
+			"the root of the tree, and the checkpoint that states it.",
+		Args: args(1, 1, "ID"),
 		RunE: func(c *cobra.Command, given []string) error {
 			id, err := archive.ParseID(given[0])
 			if err != nil {
@@ -195,6 +199,18 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("show %s: %w", id, adviseVerify(err))
 			}
+			if proof {
+				p, err := at.Prover()
+				if err != nil {
+					return fmt.Errorf("prove %s: %w", id, err)
+				}
+				text, err := p.Proof(shown.Record.Seq)
+				if err != nil {
+					return err
+				}
+				_, err = a.stdout.Write(text)
+				return err
+			}
 			if asJSON {
 				return a.json(shown)
 			}
@@ -202,23 +218,67 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&proof, "proof", false, "print the proof that it is in the archive")
 	return c
+}
+
+// archiveRotateKey has the running server sign with a new key.
+func (a *app) archiveRotateKey() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-key",
+		Short: "Have the server sign checkpoints with a new key",
+		Long: "The record names the new key, and the checkpoint over that is signed by the old one too. Give the printed verifier key\n" +
+			"to those who verify; they need it when they begin anew, for who has an older one learns it from the record.",
+		Args: args(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.ask(c, nil, func(ctx context.Context, client *api.Client, _ []string) error {
+				key, err := client.RotateKey(ctx)
+				if err != nil {
+					return err
+				}
+				return a.say("%s", key.VerifierKey)
+			})
+		},
+	}
 }
 
 func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 	var asJSON bool
+	var keys []string
+	var checkpoint string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that no record is missing or changed",
 		Long: "Every file is read: each record must be whole, the sequence without a gap, each file the successor of the one\n" +
-			"before. Exit code 1 when anything is wrong.",
-		Args: args(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error {
+			"before, and the Merkle tree over all records the one that the signed checkpoints state. It needs no server, and works on a\n" +
+			"copy. Exit code 1 when anything is wrong.\n\n" +
+			"The archive names its own keys. Who does not trust who holds the archive gives the verifier key that he noted before,\n" +
+			"and a checkpoint that he kept: with --checkpoint the record must still begin with what that states.",
+		Example: "  rollcall archive verify\n  rollcall archive verify --dir copy/archive --key \"$(cat key.txt)\" --checkpoint yesterday.txt",
+		Args:    args(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
 			at, err := open()
 			if err != nil {
 				return err
 			}
-			report, err := at.Verify()
+			o := archive.VerifyOptions{Keys: keys}
+			if checkpoint != "" {
+				if o.Checkpoint, err = os.ReadFile(checkpoint); err != nil {
+					return fmt.Errorf("older checkpoint: %w", err)
+				}
+			}
+			for i, k := range keys { // a key, or a file with one
+				if text, err := os.ReadFile(k); err == nil {
+					o.Keys[i] = strings.TrimSpace(string(text))
+				}
+			}
+			if isTerminal(a.stderr) {
+				o.Progress = func(records uint64) { fmt.Fprintf(a.stderr, "\r%d records", records) }
+			}
+			report, err := at.VerifyWith(o)
+			if o.Progress != nil && err == nil && report.Records >= 10_000 {
+				fmt.Fprint(a.stderr, "\r\x1b[K")
+			}
 			if err != nil {
 				return err
 			}
@@ -234,6 +294,8 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringArrayVar(&keys, "key", nil, "verifier `KEY` that must have signed, or a file with it (repeat for several)")
+	c.Flags().StringVar(&checkpoint, "checkpoint", "", "`FILE` with an older checkpoint of this archive")
 	return c
 }
 
@@ -252,6 +314,9 @@ func (a *app) verified(r *archive.Report, at record) error {
 	if r.Records > 0 {
 		text += fmt.Sprintf(", seq %d to %d, %s to %s", r.FirstSeq, r.LastSeq,
 			r.First.In(at.zone).Format(time.RFC3339), r.Last.In(at.zone).Format(time.RFC3339))
+	}
+	if r.Checkpoints > 0 {
+		text += fmt.Sprintf("; %d records signed by %d checkpoints of %s", r.Signed, r.Checkpoints, r.Origin)
 	}
 	word := a.color(green, "ok")
 	if !r.OK {
@@ -290,6 +355,15 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 			}
 			if s.Records > 0 {
 				rows = append(rows, []string{"first", s.First.In(at.zone).Format(time.RFC3339)}, []string{"last", s.Last.In(at.zone).Format(time.RFC3339)})
+			}
+			if s.Origin != "" {
+				rows = append(rows, []string{"signed", fmt.Sprint(s.Signed)}, []string{"origin", s.Origin})
+			}
+			if !s.SignedThrough.IsZero() {
+				rows = append(rows, []string{"signed through", s.SignedThrough.In(at.zone).Format(time.RFC3339)})
+			}
+			for _, key := range s.Keys {
+				rows = append(rows, []string{"key", key})
 			}
 			for d := archive.Delivered; d <= archive.Dropped; d++ {
 				if n := s.Outcomes[d.String()]; n > 0 {

@@ -1,0 +1,285 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// tileFolder holds the full tiles of the tree, as C2SP tlog-tiles lays them
+// out: tile/<level>/<number>. They are made from the records, and made again
+// when they are missing.
+const tileFolder = "tile"
+
+func tilePath(dir string, level int, n int64) string {
+	// The number in groups of three digits, all but the last after an x.
+	name := fmt.Sprintf("%03d", n%1000)
+	for n >= 1000 {
+		n /= 1000
+		name = fmt.Sprintf("x%03d/%s", n%1000, name)
+	}
+	return filepath.Join(dir, tileFolder, fmt.Sprint(level), name)
+}
+
+func readTile(dir string, level int, n int64) ([]tlog.Hash, error) {
+	b, err := os.ReadFile(tilePath(dir, level, n))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) != tileWidth*tlog.HashSize {
+		return nil, fs.ErrNotExist // half written when the server was stopped
+	}
+	hashes := make([]tlog.Hash, tileWidth)
+	for i := range hashes {
+		copy(hashes[i][:], b[i*tlog.HashSize:])
+	}
+	return hashes, nil
+}
+
+// writeTile writes a full tile. It is not made durable: it can be made again.
+func writeTile(dir string, level int, n int64, hashes []tlog.Hash) error {
+	b := make([]byte, 0, tileWidth*tlog.HashSize)
+	for i := range hashes {
+		b = append(b, hashes[i][:]...)
+	}
+	path := tilePath(dir, level, n)
+	err := os.WriteFile(path, b, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(path, b, 0o600)
+		}
+	}
+	return err
+}
+
+// tileNames calls f for each file under tile/, with the level and number it
+// should have by its name; level is -1 for any other name.
+func tileNames(dir string, f func(name string, level int, n int64)) error {
+	root := filepath.Join(dir, tileFolder)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		level, n := -1, int64(0)
+		var l int
+		parts := strings.Split(filepath.ToSlash(name), "/")
+		if _, err := fmt.Sscanf(parts[1], "%d", &l); err == nil && l >= 0 && l < 8 && len(parts) > 2 && len(parts) < 8 {
+			for _, p := range parts[2:] {
+				var k int64
+				_, _ = fmt.Sscanf(strings.TrimPrefix(p, "x"), "%03d", &k)
+				n = n*1000 + k
+			}
+			if tilePath(dir, l, n) == path {
+				level = l
+			}
+		}
+		f(name, level, n)
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// hashes gives the hashes of the tree over the first size records. It reads
+// tiles where they are, and records where they are not. It belongs to one
+// goroutine.
+type hashes struct {
+	a     Folder
+	size  int64
+	cache map[int64][]tlog.Hash // leaves, by the number of their tile
+	lost  bool                  // a full tile was not there
+}
+
+func (a Folder) hashes(size int64) *hashes {
+	return &hashes{a: a, size: size, cache: make(map[int64][]tlog.Hash)}
+}
+
+// ReadHashes implements tlog.HashReader.
+func (h *hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, index := range indexes {
+		level, n := tlog.SplitStoredHashIndex(index)
+		var err error
+		if out[i], err = h.hash(level, n); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (h *hashes) hash(level int, n int64) (tlog.Hash, error) {
+	if (n+1)<<level > h.size {
+		return tlog.Hash{}, fmt.Errorf("the tree has no hash %d of level %d", n, level)
+	}
+	if level == 0 {
+		leaves, err := h.leaves(n / tileWidth)
+		if err != nil {
+			return tlog.Hash{}, err
+		}
+		if int(n%tileWidth) >= len(leaves) {
+			return tlog.Hash{}, fmt.Errorf("record %d is not there", n+1)
+		}
+		return leaves[n%tileWidth], nil
+	}
+	if level%tileHeight == 0 {
+		if tile, err := readTile(h.a.Dir, level/tileHeight, n/tileWidth); err == nil {
+			return tile[n%tileWidth], nil
+		}
+	}
+	left, err := h.hash(level-1, 2*n)
+	if err != nil {
+		return left, err
+	}
+	right, err := h.hash(level-1, 2*n+1)
+	if err != nil {
+		return right, err
+	}
+	return tlog.NodeHash(left, right), nil
+}
+
+// maxCachedTiles bounds the tiles in memory, 8 KB each.
+const maxCachedTiles = 256
+
+// leaves returns the hashes of a tile of level 0, or fewer at the end.
+func (h *hashes) leaves(n int64) ([]tlog.Hash, error) {
+	if l, ok := h.cache[n]; ok {
+		return l, nil
+	}
+	l, err := readTile(h.a.Dir, 0, n)
+	if errors.Is(err, fs.ErrNotExist) {
+		h.lost = h.lost || (n+1)*tileWidth <= h.size
+		l, err = h.a.leafHashes(n*tileWidth, tileWidth)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(h.cache) >= maxCachedTiles {
+		clear(h.cache)
+	}
+	h.cache[n] = l
+	return l, nil
+}
+
+// leafHashes computes the leaves of up to count records behind the first of
+// this many. One that is missing ends them.
+func (a Folder) leafHashes(first int64, count int) ([]tlog.Hash, error) {
+	r, err := Folder{Dir: a.Dir}.readerAt(uint64(first) + 1)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []tlog.Hash
+	var buf []byte
+	for len(out) < count {
+		f, _, err := r.next()
+		var fault *Fault
+		switch {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case errors.As(err, &fault):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		switch seq := int64(seqOf(f)); {
+		case seq <= first:
+			continue
+		case seq != first+int64(len(out))+1:
+			return out, nil
+		}
+		h, b, err := leafHash(buf, f[frameHead:])
+		if err != nil {
+			return out, nil
+		}
+		buf, out = b, append(out, h)
+	}
+	return out, nil
+}
+
+// loadTree returns the edge of the tree over the first size records, from
+// tiles and records, and whether the tiles it needed were all there.
+func (a Folder) loadTree(size int64) (t *tree, complete bool, err error) {
+	h := a.hashes(size)
+	t = &tree{size: size}
+	for level := 0; size>>(tileHeight*level) > 0; level++ {
+		count := size >> (tileHeight * level) // hashes of this level
+		edge := make([]tlog.Hash, 0, tileWidth)
+		for n := count - count%tileWidth; n < count; n++ {
+			hash, err := h.hash(tileHeight*level, n)
+			if err != nil {
+				return nil, false, err
+			}
+			edge = append(edge, hash)
+		}
+		t.edge = append(t.edge, edge)
+	}
+	return t, !h.lost, nil
+}
+
+// rebuildTree computes the tree over all records from the records, and writes
+// every tile. For a record that cannot be read it takes the hash of a tile
+// that is there, so that damage changes no tree.
+func (a Folder) rebuildTree(size int64) (*tree, error) {
+	r, err := Folder{Dir: a.Dir}.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var failed error
+	t := &tree{}
+	t.full = func(level int, n int64, hashes []tlog.Hash) {
+		if err := writeTile(a.Dir, level, n, hashes); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	known := a.hashes(size)
+	lost := func(to int64) {
+		for t.size < to {
+			h, err := known.hash(0, t.size)
+			if err != nil {
+				h = tlog.Hash{}
+			}
+			t.add(h)
+		}
+	}
+	var buf []byte
+	for t.size < size && failed == nil {
+		f, _, err := r.next()
+		var fault *Fault
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if errors.As(err, &fault) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		seq := int64(seqOf(f))
+		if seq <= t.size || seq > size {
+			continue
+		}
+		h, b, err := leafHash(buf, f[frameHead:])
+		if err != nil {
+			continue
+		}
+		lost(seq - 1)
+		buf = b
+		t.add(h)
+	}
+	lost(size)
+	t.full = nil
+	return t, failed
+}
