@@ -35,7 +35,7 @@ type Publication struct {
 	Created     time.Time `json:"created"`
 	Changed     time.Time `json:"changed"`
 	Expires     time.Time `json:"expires"`
-	Lost        bool      `json:"lost,omitempty"` // the connection that it came over is gone
+	Lost        bool      `json:"lost,omitempty"` // the connection that it came over is gone: it ends soon
 }
 
 // Subscription is one subscription (RFC 6665) that this server holds.

@@ -129,7 +129,7 @@ type Publication struct {
 	Created   time.Time
 	Changed   time.Time
 	Expires   time.Time
-	Lost      bool // the connection it came over is gone
+	Lost      bool // the connection it came over is gone: it ends soon, unless it is refreshed
 }
 
 // Publishable is the ability to take PUBLISH.

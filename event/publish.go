@@ -148,7 +148,7 @@ func (p *publishing) decide(list []stored) (next stored, parsed any, changes []s
 	if next.Source = ""; rq.Message.Count(sip.HeaderVia) == 1 && !strings.Contains(rq.Message.Get(sip.HeaderVia), ",") {
 		next.Source = sourceOf(rq.Flow) // that of another proxy stands for many devices
 	}
-	p.changed = old == nil || old.Lost || p.life == 0
+	p.changed = old == nil || p.life == 0
 	if rq.Body != "" {
 		var was *Publication
 		if old != nil {
@@ -243,11 +243,14 @@ func (n *Notifier) losePublication(ctx context.Context, at publishedAt, f transp
 		}
 		var change []store.Change
 		for i := range list {
-			if p := &list[i]; p.ID == at.id && p.flow == f && p.Expires.After(grace) {
+			if p := &list[i]; p.ID == at.id && p.flow == f && !p.Lost {
 				if n.o.Bound != nil && n.o.Bound(ctx, p.Publisher, f.Remote.Addr()) {
 					return
 				}
-				p.Expires = grace
+				p.Lost = true
+				if p.Expires.After(grace) {
+					p.Expires = grace
+				}
 				change = append(change, store.Put(p.item()))
 			}
 		}

@@ -136,10 +136,6 @@ func (c *composer) tuples(s *source) {
 			continue
 		}
 		id = c.unique(id, s.ID)
-		if s.Lost {
-			c.parts = append(c.parts, c.closed(id))
-			continue
-		}
 		pt := part{tuple: c.tuple(t, id), rank: rankNone}
 		if basic := pt.tuple.Child(SpacePIDF, "status").Child(SpacePIDF, "basic"); basic != nil {
 			c.says = c.says || !s.hard

@@ -26,8 +26,6 @@
 //     place only.
 //   - A timed status that covers the present takes the place of the status (RFC
 //     4481 §3).
-//   - A publication whose connection is lost leaves its tuples, closed, and
-//     nothing else.
 //   - Registration is a hint: if no publication says open or closed, a registered
 //     user is open, with a tuple for each binding (RFC 3856 §7.2).
 //   - Hard state (RFC 4827) is one more publication, older than all others. A tuple

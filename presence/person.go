@@ -29,15 +29,12 @@ func since(e *xmltree.Element, changed time.Time) time.Time {
 	return t
 }
 
-// opinions returns the components that pick gives of publications that count, the
-// newest first.
+// opinions returns the components that pick gives of all publications, the newest
+// first.
 func (c *composer) opinions(pick func(*Document) []*xmltree.Element) []opinion {
 	var all []opinion
 	for i := range c.sources {
 		s := &c.sources[i]
-		if s.Lost {
-			continue
-		}
 		for _, e := range pick(s.doc) {
 			all = append(all, opinion{e, since(e, s.Changed), s.ID})
 		}
@@ -152,7 +149,6 @@ func (c *composer) rest() (notes, extensions []xmltree.Node) {
 		s := &c.sources[i]
 		for _, e := range s.doc.Rest {
 			switch {
-			case s.Lost:
 			case e.Is(SpacePIDF, "note"):
 				notes = add(notes, e)
 			default:

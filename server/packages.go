@@ -40,7 +40,6 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 		dialoginfo.New(dialoginfo.Options{Publishers: publishers, Rules: rules, Full: s.colleagues}),
 		conferenceinfo.New(conferenceinfo.Options{Publishers: publishers, Rules: rules}),
 		documents,
-		reginfo.New(reginfo.Options{Locations: s.registrar}),
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
 		reginfo.New(reginfo.Options{Locations: s.registrar}),
 	}, nil

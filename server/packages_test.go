@@ -13,6 +13,16 @@ import (
 	"rollcall/xmltree"
 )
 
+// TestAllowEvents: each package is there once.
+func TestAllowEvents(t *testing.T) {
+	h := start(t)
+	m := h.client("alice", "UDP").want(489, "SUBSCRIBE", bobURI, "", "Event: unheard-of", "Contact: <sip:alice@192.0.2.1>")
+	const want = "presence, presence.winfo, dialog, conference, xcap-diff, message-summary, reg"
+	if got := m.Get(sip.HeaderAllowEvents); got != want {
+		t.Errorf("Allow-Events: %s, want %s", got, want)
+	}
+}
+
 func byPBX(c *config.Config) { c.Presence.Publishers = []string{"sip:alice@example.com"} }
 
 const busyBob = `<?xml version="1.0"?><dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" entity="sip:bob@example.com">` +

@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"rollcall/config"
+	"rollcall/event"
 	"rollcall/event/messagesummary"
+	"rollcall/presence"
 	"rollcall/sip"
 )
 
@@ -100,5 +104,36 @@ func TestMailboxWithoutMessages(t *testing.T) {
 	w := h.subscriber("bob", "UDP", bobURI, messagesummary.Name, 200)
 	if m := w.notify(); !strings.HasPrefix(m.Body(), "Messages-Waiting: no\r\n") || !strings.HasPrefix(m.Get(sip.HeaderSubscriptionState), "active;expires=") {
 		t.Errorf("first NOTIFY:\n%s", m.Raw())
+	}
+}
+
+// TestLostPublicationIsRefreshed: what was published over a connection that is gone
+// is as it was until its grace is over, and stays if it is refreshed before.
+func TestLostPublicationIsRefreshed(t *testing.T) {
+	h := start(t, func(c *config.Config) { c.Presence.FlowGrace.Duration = 10 * time.Minute })
+	w := h.watch("alice", "UDP", bobURI)
+	w.notify()
+	bob := h.client("bob", "TCP")
+	etag := bob.publish(200, pidf("bob", "open", "here"))
+	w.sees("here")
+	_ = bob.conn.Close()
+	published := func() event.Publication {
+		pubs, err := h.notifier.Publications(t.Context(), presence.Name, aor(t, "bob"))
+		if err != nil || len(pubs) != 1 {
+			t.Fatal(len(pubs), err)
+		}
+		return pubs[0]
+	}
+	eventually(t, "lost", func() bool { return published().Lost })
+	if left := time.Until(published().Expires); left > 10*time.Minute {
+		t.Errorf("it ends in %v", left)
+	}
+	h.client("bob", "TCP").publish(200, "", "SIP-If-Match: "+etag)
+	if p := published(); p.Lost || time.Until(p.Expires) < 50*time.Minute {
+		t.Errorf("after the refresh: %+v", p)
+	}
+	h.client("bob", "UDP").publish(200, pidf("bob", "closed", "another device"))
+	if m := w.notify(); !strings.Contains(m.Body(), "another device") {
+		t.Errorf("somebody was told:\n%s", m.Raw())
 	}
 }

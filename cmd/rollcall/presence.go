@@ -155,7 +155,7 @@ func explanation(x api.Explanation) [][]string {
 	for _, p := range x.Presence.Publications {
 		text := fmt.Sprintf("%s; %s ago by %s, for %s", stateText(p.State), lasts(time.Since(p.Changed)), p.Publisher, lasts(time.Until(p.Expires)))
 		if p.Lost {
-			text += "; its connection is gone, so its services are closed"
+			text += "; its connection is gone, so it ends unless it is refreshed"
 		}
 		says = says || p.Basic != ""
 		add("published", "%s", text)

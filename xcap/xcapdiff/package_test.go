@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rollcall/event"
+	"rollcall/event/eventtest"
 	"rollcall/sip"
 	"rollcall/xcap"
 )
@@ -63,6 +64,20 @@ func TestPackage(t *testing.T) {
 			t.Error("a difference from what was never sent")
 		}
 	}
+}
+
+func TestSuite(t *testing.T) {
+	f := open(t)
+	p, err := New(f.docs, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.put("index", friends)
+	eventtest.Run(t, p, eventtest.Fixtures{
+		Resource: f.alice,
+		Allowed:  []event.Watcher{{AOR: f.alice, Event: Name}, {AOR: f.alice, Event: Name + ";diff-processing=aggregate"}},
+		Refused:  []event.Watcher{{AOR: aor(t, "bob"), Event: Name}},
+	})
 }
 
 // TestForgets: the history is bounded and keeps what is newest.
