@@ -42,7 +42,7 @@ type Spec struct {
 	// rate of its own (§5.4.10). Zero: none.
 	Interval time.Duration
 
-	// Publish bodies that are taken (RFC 3903 §13); empty when nobody may publish.
+	// Publish bodies that are taken (RFC 3903 §10.1); empty when nobody may publish.
 	Publish []string
 }
 

@@ -39,14 +39,18 @@ func (n *Notifier) Publish(ctx context.Context, rq Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if err := k.publish.MayPublish(ctx, rq.From.AOR(), aor); err != nil { // §6 item 3
+	if err := k.publish.MayPublish(ctx, rq.From.AOR(), aor); err != nil { // §14.1
 		return Answer{}, err
+	}
+	match, fault := ifMatch(m)
+	if fault != nil {
+		return Answer{}, fault
 	}
 	life, fault := expires(m, publishDefault, publishMin, publishMax)
 	if fault != nil {
 		return Answer{}, fault
 	}
-	p := publishing{n: n, k: k, aor: aor, rq: rq, life: life, match: strings.TrimSpace(m.Get(sip.HeaderIfMatch)), typ: mediaType(m)}
+	p := publishing{n: n, k: k, aor: aor, rq: rq, life: life, match: match, typ: mediaType(m)}
 	if fault := p.check(); fault != nil {
 		return Answer{}, fault
 	}
@@ -70,6 +74,15 @@ func (n *Notifier) Publish(ctx context.Context, rq Request) (Answer, error) {
 			n.published(k, aor, etag, parsed)
 		}
 	}}, nil
+}
+
+// ifMatch returns the entity-tag of SIP-If-Match, "" without one (RFC 3903 §6 item 3).
+func ifMatch(m *sip.Message) (string, *sip.Error) {
+	tag := strings.TrimSpace(m.Get(sip.HeaderIfMatch))
+	if m.Count(sip.HeaderIfMatch) > 1 || m.Has(sip.HeaderIfMatch) && tag == "" || strings.ContainsAny(tag, ", \t") {
+		return "", sip.NewError(sip.StatusBadRequest, "SIP-If-Match must be one entity-tag")
+	}
+	return tag, nil
 }
 
 // publishing is one PUBLISH that is being served.
