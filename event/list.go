@@ -2,6 +2,8 @@ package event
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,6 +231,16 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 		typ += `;start="<` + start + `>"`
 	}
 	return Body{Type: typ + ";boundary=" + s.list.boundary, Bytes: b, Version: -1} // unquoted: a quoted one crashes old clients
+}
+
+// tag is the entity-tag of the list's full state, whatever of it is told (RFC 5839
+// §6.5). The lock of its subscription's resource guards it.
+func (l *list) tag() string {
+	h := fnv.New64a()
+	for _, e := range l.members {
+		fmt.Fprintf(h, "%s %q %s %s\n", e.aor, e.name, e.sub.standing, entityTag(e.body)) // never fails
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // numbered writes a member's document with its number.

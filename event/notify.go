@@ -41,7 +41,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	standing, view, force, ended, reason := s.standing, s.view, s.force, s.ended, s.reason
 	last, partial, tag, expires, unfiltered := s.last, s.partial, s.tag, s.expires, s.unfiltered
 	s.force, s.final = false, ended
-	minGap, maxGap := s.minGap, s.maxGap
+	minGap, maxGap, match := s.minGap, s.maxGap, s.match
 	r.mu.Unlock()
 
 	var m made
@@ -53,7 +53,9 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		r.mu.Unlock()
 		m.body = n.listBody(s, version, full)
 		tag = "" // each is told
-		m.tag = entityTag(m.body)
+		r.mu.Lock()
+		m.tag = s.list.tag()
+		r.mu.Unlock()
 	case standing == Active && reason != "rejected":
 		m = v.body(view)
 		switch {
@@ -75,13 +77,16 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		unfiltered = v.body(open).body
 		changed = force || r.pack.filter.Triggers(view.Filter, before, unfiltered)
 	}
-	if !changed {
+	suppressed := suppresses(match, m.tag)
+	if !changed || suppressed && !force {
 		n.Counters.Unchanged.Add(1)
 		n.idle(s, false)
 		return
 	}
 	body := m.body
-	if partial != "" && !force && len(last.Bytes) > 0 {
+	if suppressed { // RFC 5839 §6.2: what changed is the head of the NOTIFY
+		body = Body{}
+	} else if partial != "" && !force && len(last.Bytes) > 0 {
 		if diff, ok := r.pack.partial.Diff(last, body, partial); ok {
 			body = diff
 		}
@@ -93,8 +98,11 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		s.bound = s.number + numberBlock
 	}
 	s.sentAt, s.tag = now, m.tag
-	if partial != "" {
+	if partial != "" && !suppressed {
 		s.last = m.body
+	}
+	if !suppressed && s.match == match { // the watcher has another state now
+		s.match = ""
 	}
 	if view.Filter != "" {
 		s.unfiltered = unfiltered

@@ -124,7 +124,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	s := &subscription{
 		dialog: d, flow: rq.Flow, watcher: rq.From.AOR().Clone(), device: deviceOf(m), event: eventOf(event), view: view, partial: partial,
 		standing: verdict.Standing, rule: verdict.Rule, review: verdict.Until,
-		since: rq.Now.UTC(), expires: rq.Now.Add(life), force: true,
+		since: rq.Now.UTC(), expires: rq.Now.Add(life), force: true, match: suppressIfMatch(m),
 	}
 	s.rates(event, k.spec.Interval)
 	if life == 0 {
@@ -180,14 +180,18 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	s.expires = rq.Now.Add(life)
 	s.rates(m.Get(sip.HeaderEvent), k.spec.Interval)
 	status := sip.StatusOK
-	match := strings.Trim(m.Other("Suppress-If-Match"), " ")
+	s.match = suppressIfMatch(m)
+	met := s.conditionMet()
 	switch {
+	case life == 0 && met: // RFC 5839 §5.7: the answer is the end of it
+		s.ended, s.final, s.force, s.waiting = true, true, false, false
 	case life == 0:
 		s.end("timeout")
-	case match != "" && (match == "*" || match == s.tag) && !s.waiting && s.standing == Active:
-		status = statusNoNotification // RFC 5839 §6.3
-	default:
+	case !met:
 		s.force = true
+	}
+	if met {
+		status = statusNoNotification // RFC 5839 §6.3
 	}
 	if s.list != nil { // RFC 4662 §5.2: full state follows each SUBSCRIBE
 		s.list.told = false
@@ -197,8 +201,11 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	}
 	r.mu.Unlock()
 	n.hang(s, was, rq.Flow)
-	if life > 0 {
+	switch {
+	case life > 0:
 		n.store(s)
+	case met:
+		n.drop(s)
 	}
 	return Answer{Status: status, Fields: n.fields(rq.Flow, life), Then: func() { n.wake(r, false) }}, nil
 }
@@ -210,9 +217,6 @@ func (n *Notifier) subscription(tag string) *subscription {
 	defer sh.mu.Unlock()
 	return sh.subs[tag]
 }
-
-// statusNoNotification says that no NOTIFY follows (RFC 5839 §7.1).
-const statusNoNotification = 204
 
 // enter puts a subscription into the tables. One of the same device for the same
 // thing is dead: its device has forgotten it (RFC 6665 §4.5.2 asks for another id

@@ -49,6 +49,7 @@ type subscription struct {
 	sentAt    time.Time
 	retryAt   time.Time
 	tag       string // entity-tag of the last body (RFC 5839)
+	match     string // Suppress-If-Match, as long as the condition may hold
 	last      Body   // last full body; kept for partial ones only
 
 	unfiltered Body // what a filter's last body was made of
