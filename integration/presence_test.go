@@ -56,7 +56,11 @@ func (r *roster) set(aor string, s shown) {
 
 // wait returns when a contact is shown as wanted.
 func (r *roster) wait(of account, want shown, ended <-chan struct{}) error {
-	late := time.After(20 * time.Second)
+	return r.waitFor(20*time.Second, of, want, ended)
+}
+
+func (r *roster) waitFor(limit time.Duration, of account, want shown, ended <-chan struct{}) error {
+	late := time.After(limit)
 	for {
 		r.mu.Lock()
 		now, known := r.of[of.AOR()]

@@ -55,6 +55,27 @@ func newPurple(t testing.TB, addr, transport string, a, peer account) *purple {
 	return p
 }
 
+// signOnPurple signs on until the contact is shown, as a user would who sees
+// nothing. Now and then the library loses the answer to its first SUBSCRIBE when
+// its PUBLISH is being challenged at the same moment, and asks again only after
+// twenty minutes.
+func signOnPurple(t testing.TB, addr string, a, peer account, want shown) *purple {
+	t.Helper()
+	var err error
+	for range 4 {
+		p := newPurple(t, addr, "udp", a, peer)
+		if err = p.Register(); err == nil {
+			if err = p.contacts.waitFor(10*time.Second, peer, want, p.done); err == nil {
+				return p
+			}
+		}
+		t.Logf("libpurple signs on again: %v", err)
+		p.Close()
+	}
+	t.Fatal(err)
+	return nil
+}
+
 // line reads an event of the script.
 func (p *purple) line(s string) {
 	var e struct {
