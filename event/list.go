@@ -52,11 +52,14 @@ type list struct {
 // member is one resource of a list: a subscription without a dialog in the
 // resource's own queue, whose NOTIFYs become parts of the list's.
 type member struct {
-	sub     *subscription
-	aor     sip.AOR
-	name    string
-	body    Body
-	changed bool
+	sub  *subscription
+	aor  sip.AOR
+	name string
+
+	// What the list tells; the lock of the list's resource guards it.
+	standing Standing
+	body     Body
+	changed  bool
 }
 
 // weight is how many subscriptions it counts for: each member of a list is one.
@@ -114,6 +117,7 @@ func (n *Notifier) enroll(ctx context.Context, k *pack, s *subscription, members
 				e.sub.standing, e.sub.rule, e.sub.review, e.sub.view.Class = v.Standing, v.Rule, v.Until, v.Class
 			}
 		}
+		e.standing = e.sub.standing
 		s.list.members = append(s.list.members, e)
 	}
 }
@@ -147,7 +151,7 @@ func (n *Notifier) detach(s *subscription) {
 func (n *Notifier) deliver(v *views, s *subscription) {
 	r := v.r
 	r.mu.Lock()
-	standing, view, tag, force := s.standing, s.view, s.tag, s.force
+	standing, view, tag, force, unfiltered := s.standing, s.view, s.tag, s.force, s.unfiltered
 	s.force, s.inFlight = false, false
 	r.mu.Unlock()
 	var m made
@@ -159,16 +163,22 @@ func (n *Notifier) deliver(v *views, s *subscription) {
 	if m.tag == tag && !force {
 		return
 	}
+	if view.Filter != "" && standing == Active {
+		var told bool
+		if unfiltered, told = v.triggered(view, unfiltered); !told && !force {
+			return
+		}
+	}
 	r.mu.Lock()
-	s.tag = m.tag
+	s.tag, s.unfiltered = m.tag, unfiltered
 	ended := s.ended
 	r.mu.Unlock()
 	p := s.parent.r
 	p.mu.Lock()
-	s.entry.body, s.entry.changed = m.body, true
 	if ended {
-		s.standing = Refused
+		standing = Refused
 	}
+	s.entry.body, s.entry.standing, s.entry.changed = m.body, standing, true
 	s.parent.waiting = true
 	p.mu.Unlock()
 	n.wake(p, false)
@@ -180,13 +190,7 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 	r := s.r
 	if full { // what the members have not told yet
 		for _, e := range s.list.members {
-			if e.sub.r != nil && e.sub.standing == Active && len(e.body.Bytes) == 0 {
-				if m := (&views{n: n, r: e.sub.r}).body(e.sub.view); m.err == nil {
-					r.mu.Lock()
-					e.body = m.body
-					r.mu.Unlock()
-				}
-			}
+			n.catchUp(r, e)
 		}
 	}
 	r.mu.Lock()
@@ -210,9 +214,9 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 		}
 		instance := xmltree.New(nsRLMI, "", "instance")
 		instance.SetAttr("", "id", "1")
-		instance.SetAttr("", "state", e.sub.standing.String())
+		instance.SetAttr("", "state", e.standing.String())
 		switch {
-		case e.sub.standing == Refused:
+		case e.standing == Refused:
 			instance.SetAttr("", "reason", "rejected")
 		case len(e.body.Bytes) > 0:
 			cid := strconv.Itoa(i) + "." + strconv.FormatUint(uint64(version), 10) + "@" + r.aor.Domain()
@@ -233,12 +237,31 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 	return Body{Type: typ + ";boundary=" + s.list.boundary, Bytes: b, Version: -1} // unquoted: a quoted one crashes old clients
 }
 
+// catchUp makes what a member has not told yet. No lock is held.
+func (n *Notifier) catchUp(list *resource, e *member) {
+	r := e.sub.r
+	list.mu.Lock()
+	missing := r != nil && e.standing == Active && len(e.body.Bytes) == 0
+	list.mu.Unlock()
+	if !missing {
+		return
+	}
+	r.mu.Lock()
+	view := e.sub.view
+	r.mu.Unlock()
+	if m := (&views{n: n, r: r}).body(view); m.err == nil {
+		list.mu.Lock()
+		e.body = m.body
+		list.mu.Unlock()
+	}
+}
+
 // tag is the entity-tag of the list's full state, whatever of it is told (RFC 5839
 // §6.5). The lock of its subscription's resource guards it.
 func (l *list) tag() string {
 	h := fnv.New64a()
 	for _, e := range l.members {
-		fmt.Fprintf(h, "%s %q %s %s\n", e.aor, e.name, e.sub.standing, entityTag(e.body)) // never fails
+		fmt.Fprintf(h, "%s %q %s %s\n", e.aor, e.name, e.standing, entityTag(e.body)) // never fails
 	}
 	return strconv.FormatUint(h.Sum64(), 36)
 }

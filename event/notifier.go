@@ -102,6 +102,7 @@ type pack struct {
 	publish Publishable
 	partial Partial
 	filter  Filterable
+	members MemberFilter
 	viewer  Viewer
 	observe []func(sip.AOR)
 	list    *pack // of its lists: a queue beside that of the single resource
@@ -161,6 +162,7 @@ func New(o Options, packages ...Package) *Notifier {
 		k.publish, _ = p.(Publishable)
 		k.partial, _ = p.(Partial)
 		k.filter, _ = p.(Filterable)
+		k.members, _ = p.(MemberFilter)
 		k.viewer, _ = p.(Viewer)
 		n.packs[k.spec.Name] = k
 		of := *k

@@ -70,12 +70,10 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		return
 	}
 	changed := force || m.tag != tag
-	if changed && view.Filter != "" && standing == Active && r.pack.filter != nil {
-		// Triggers look at the document that was not filtered (RFC 4661 §3.6.1).
-		open, before := view, unfiltered
-		open.Filter = ""
-		unfiltered = v.body(open).body
-		changed = force || r.pack.filter.Triggers(view.Filter, before, unfiltered)
+	if changed && view.Filter != "" && standing == Active && s.list == nil {
+		var told bool
+		unfiltered, told = v.triggered(view, unfiltered)
+		changed = force || told
 	}
 	suppressed := suppresses(match, m.tag)
 	if !changed || suppressed && !force {

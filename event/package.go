@@ -171,6 +171,14 @@ type Filterable interface {
 	Triggers(filter string, prev, next Body) bool
 }
 
+// MemberFilter is for a Filterable whose filters name what they apply to.
+type MemberFilter interface {
+	// ForMembers returns what a filter of a SUBSCRIBE to a list is for its members:
+	// what names the list applies to each of them (RFC 4660 §4.1). Errors are as those
+	// of ParseFilter.
+	ForMembers(filter string, list sip.AOR) (string, error)
+}
+
 // Viewer is the ability to let bodies depend on parameters of the Event header.
 type Viewer interface {
 	// ViewParams returns the part of the Event value that matters, "" for none.

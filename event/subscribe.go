@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +36,7 @@ type Answer struct {
 // Limits of what a SUBSCRIBE may make grow.
 const (
 	maxEvent  = 256
-	maxFilter = 8 << 10
+	maxFilter = 8 << 10 // of a body
 )
 
 // Subscribe serves SUBSCRIBE (RFC 6665 §4.2.1).
@@ -108,8 +107,12 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 		return Answer{}, sip.NewError(sip.StatusForbidden, "")
 	}
 	view.Class = verdict.Class
-	if rq.Body != "" && members == nil {
-		if view.Filter, err = k.readFilter(m, rq.Body); err != nil {
+	if rq.Body != "" && (members == nil || mediaType(m) != typeList) {
+		var list sip.AOR
+		if members != nil {
+			list = aor
+		}
+		if view.Filter, err = k.readFilter(m, rq.Body, list); err != nil {
 			return Answer{}, err
 		}
 	}
@@ -166,6 +169,17 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 		return Answer{}, gone
 	}
 	r := s.r
+	var filter string // as it is, unless there is another (RFC 4660 §4.2, §5.2.2)
+	if rq.Body != "" && mediaType(m) != typeList {
+		var list sip.AOR
+		if s.list != nil {
+			list = r.aor
+		}
+		var err error
+		if filter, err = k.readFilter(m, rq.Body, list); err != nil {
+			return Answer{}, err
+		}
+	}
 	r.mu.Lock()
 	if s.ended || !s.dialog.Holds(m) || s.watcher != rq.From.AOR() || idOf(s.event) != idOf(m.Get(sip.HeaderEvent)) {
 		r.mu.Unlock()
@@ -181,7 +195,11 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	s.rates(m.Get(sip.HeaderEvent), k.spec.Interval)
 	status := sip.StatusOK
 	s.match = suppressIfMatch(m)
-	met := s.conditionMet()
+	refiltered := filter != "" && filter != s.view.Filter
+	if refiltered {
+		s.filterBy(filter)
+	}
+	met := s.conditionMet() && (!refiltered || s.match == "*")
 	switch {
 	case life == 0 && met: // RFC 5839 §5.7: the answer is the end of it
 		s.ended, s.final, s.force, s.waiting = true, true, false, false
@@ -200,6 +218,9 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 		}
 	}
 	r.mu.Unlock()
+	if refiltered && s.list != nil {
+		n.filterMembers(s, filter)
+	}
 	n.hang(s, was, rq.Flow)
 	switch {
 	case life > 0:
@@ -324,25 +345,6 @@ func (k *pack) accept(m *sip.Message) (v View, partial string, fault *sip.Error)
 		return v, "", sip.NewError(sip.StatusNotAcceptable, "", sip.Field{Name: "Accept", Value: strings.Join(k.spec.Types, ", ")})
 	}
 	return v, partial, nil
-}
-
-// readFilter takes the body of a SUBSCRIBE (RFC 6665 §3.1.3, RFC 4660 §6).
-func (k *pack) readFilter(m *sip.Message, body string) (string, error) {
-	typ := mediaType(m)
-	if k.filter == nil {
-		return "", sip.NewError(sip.StatusUnsupportedMedia, "")
-	}
-	if len(body) > maxFilter {
-		return "", sip.NewError(sip.StatusTooLarge, "")
-	}
-	if err := k.filter.ParseFilter(typ, []byte(body)); err != nil {
-		var answer *sip.Error
-		if errors.As(err, &answer) {
-			return "", answer
-		}
-		return "", sip.NewError(sip.StatusBadRequest, err.Error())
-	}
-	return strings.Clone(body), nil
 }
 
 func mediaType(m *sip.Message) string {

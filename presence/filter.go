@@ -22,7 +22,10 @@ const (
 	maxBindings  = 32
 )
 
-var _ event.Filterable = (*Package)(nil)
+var (
+	_ event.Filterable   = (*Package)(nil)
+	_ event.MemberFilter = (*Package)(nil)
+)
 
 // ParseFilter implements event.Filterable. A *sip.Error tells the status: 415 for
 // what is no filter, 488 for one that is not understood (RFC 4660 §5.4).
@@ -32,6 +35,23 @@ func (p *Package) ParseFilter(typ string, body []byte) error {
 	}
 	_, err := parseFilters(body)
 	return err
+}
+
+// ForMembers implements event.MemberFilter.
+func (p *Package) ForMembers(text string, list sip.AOR) (string, error) {
+	root, err := xmltree.Parse([]byte(text), xmltree.Limits{})
+	if err != nil {
+		return "", err
+	}
+	for e := range root.Children(spaceFilter, "filter") {
+		uri, _ := e.Attr("", "uri")
+		if aor, err := sip.ParseAORString(uri); err == nil && aor == list {
+			e.RemoveAttr("", "uri")
+		}
+	}
+	out := root.Document()
+	_, err = parseFilters(out) // there may be two for all now
+	return string(out), err
 }
 
 // filter is what one filter element says (RFC 4661 §3.4).

@@ -46,3 +46,84 @@ func TestFilter(t *testing.T) {
 		t.Errorf("NOTIFY after the trigger:\n%s", m.Raw())
 	}
 }
+
+// noNotes is a filter for the members of a list, by its URI.
+const noNotes = `<filter-set xmlns="urn:ietf:params:xml:ns:simple-filter"><ns-bindings><ns-binding prefix="pidf" urn="urn:ietf:params:xml:ns:pidf"/></ns-bindings>` +
+	`<filter id="1" uri="sip:contacts@example.com"><what><exclude>//pidf:note</exclude>` +
+	`<exclude type="namespace">urn:ietf:params:xml:ns:pidf:data-model</exclude></what>` +
+	`<trigger><changed>/pidf:presence/pidf:tuple/pidf:status/pidf:basic</changed></trigger></filter></filter-set>`
+
+// TestFilterChanges: a SUBSCRIBE of the dialog with a filter replaces the one before,
+// one without leaves it (RFC 4660 §4.2, §5.2.2), and one that is wrong changes
+// nothing. A filter that names a list is for all its members (§4.1).
+func TestFilterChanges(t *testing.T) {
+	for _, resource := range []string{bobURI, "sip:contacts@example.com"} {
+		t.Run(resource, func(t *testing.T) {
+			h := start(t)
+			h.service("contacts", `<list><entry xmlns="urn:ietf:params:xml:ns:resource-lists" uri="sip:bob@example.com"/></list>`)
+			bob := h.client("bob", "TCP")
+			tag := bob.publish(200, pidf("bob", "open", "first"))
+			filter := noNotes
+			if resource == bobURI {
+				filter = strings.Replace(filter, ` uri="sip:contacts@example.com"`, "", 1)
+			}
+			w := h.watch("alice", "TCP", resource, "Supported: eventlist")
+			w.sees("first")
+			refresh := func(status int, body string) {
+				t.Helper()
+				w.cseq++
+				lines := []string{"Event: presence", "Contact: " + w.contact, "From: " + w.from, "Call-ID: " + w.callID, "Supported: eventlist",
+					fmt.Sprintf("CSeq: %d SUBSCRIBE", w.cseq), "To: <" + resource + ">;tag=" + w.tag}
+				if body != "" {
+					lines = append(lines, "Content-Type: "+presence.TypeFilter)
+				}
+				if m := w.asking(w.session.request("SUBSCRIBE", resource, body, lines...)); m.Status() != status {
+					t.Fatalf("SUBSCRIBE:\n%s", m.Raw())
+				}
+			}
+			next := func() string {
+				t.Helper()
+				for {
+					if m := w.notify(); strings.Contains(m.Body(), "<presence") {
+						return m.Body()
+					}
+				}
+			}
+			refresh(200, filter)
+			if b := next(); strings.Contains(b, "first") || !strings.Contains(b, "<basic>open</basic>") {
+				t.Errorf("with a filter:\n%s", b)
+			}
+			tag = bob.publish(200, pidf("bob", "open", "second"), "SIP-If-Match: "+tag) // no trigger
+			tag = bob.publish(200, pidf("bob", "closed", "third"), "SIP-If-Match: "+tag)
+			if b := w.sees("<basic>closed</basic>").Body(); strings.Contains(b, "third") {
+				t.Errorf("after the trigger:\n%s", b)
+			}
+			refresh(200, "")
+			if b := next(); strings.Contains(b, "third") {
+				t.Errorf("the filter is gone:\n%s", b)
+			}
+			refresh(488, strings.Replace(filter, "//pidf:note", "pidf:note", 1))
+			refresh(200, strings.Replace(filter, "//pidf:note", "//pidf:contact", 1))
+			if b := next(); !strings.Contains(b, "third") || strings.Contains(b, "<contact") {
+				t.Errorf("with another filter:\n%s", b)
+			}
+			bob.publish(200, pidf("bob", "open", "fourth"), "SIP-If-Match: "+tag)
+			if b := w.sees("fourth").Body(); strings.Contains(b, "<contact") {
+				t.Errorf("after the trigger:\n%s", b)
+			}
+		})
+	}
+}
+
+// TestTwoFiltersForAList: one that names the list and one that names nothing are both
+// for all its members (RFC 4660 §4.1).
+func TestTwoFiltersForAList(t *testing.T) {
+	h := start(t)
+	h.service("contacts", `<list><entry xmlns="urn:ietf:params:xml:ns:resource-lists" uri="sip:bob@example.com"/></list>`)
+	two := strings.Replace(noNotes, "</filter-set>", `<filter id="2"><what><exclude>//pidf:note</exclude></what></filter></filter-set>`, 1)
+	h.client("alice", "TCP").want(488, "SUBSCRIBE", "sip:contacts@example.com", two, "Event: presence", "Contact: <sip:alice@192.0.2.1>",
+		"Supported: eventlist", "Content-Type: "+presence.TypeFilter)
+	if n := h.notifier.Counters.Subscriptions.Load(); n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
