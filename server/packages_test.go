@@ -78,3 +78,37 @@ func TestMessagesWaiting(t *testing.T) {
 	h.client("bob", "UDP").want(403, "PUBLISH", bobURI, "Messages-Waiting: no\r\n", lines...)
 	h.client("alice", "UDP").want(403, "SUBSCRIBE", bobURI, "", lines[0], "Contact: <sip:alice@127.0.0.1:9>")
 }
+
+// TestPartialDialogs: a telephone that takes dialog-info gets the whole first and
+// after each SUBSCRIBE, and then what changed where that is shorter.
+func TestPartialDialogs(t *testing.T) {
+	h := start(t, byPBX)
+	lines := []string{"Event: " + dialoginfo.Name, "Content-Type: " + dialoginfo.Type}
+	call := func(id, state string) string {
+		return strings.Replace(strings.Replace(strings.Replace(busyBob, "STATE", state, 1), `id="1"`, `id="`+id+`"`, 1), "a84b4c76e66710", "call"+id, 1)
+	}
+	pbx := h.client("alice", "UDP")
+	for _, id := range []string{"1", "2", "3"} {
+		pbx.want(200, "PUBLISH", bobURI, call(id, "confirmed"), lines...)
+	}
+	w := h.watch("bob", "UDP", bobURI, lines[0], "Accept: "+dialoginfo.Type)
+	first := w.notify()
+	if strings.Count(first.Body(), "<dialog ") != 3 || !strings.Contains(first.Body(), `state="full"`) {
+		t.Errorf("first NOTIFY:\n%s", first.Raw())
+	}
+	pbx.want(200, "PUBLISH", bobURI, call("4", "early"), lines...)
+	second := w.sees("early")
+	if strings.Count(second.Body(), "<dialog ") != 1 || !strings.Contains(second.Body(), `state="partial"`) || versionOf(t, second) != versionOf(t, first)+1 {
+		t.Errorf("second NOTIFY:\n%s", second.Raw())
+	}
+	pbx.want(200, "PUBLISH", bobURI, call("2", "terminated"), lines...)
+	if m := w.sees("terminated"); strings.Count(m.Body(), "<dialog ") != 1 || versionOf(t, m) != versionOf(t, first)+2 {
+		t.Errorf("third NOTIFY:\n%s", m.Raw())
+	}
+	if m := w.asking(w.subscribe(bobURI, "<"+bobURI+">;tag="+w.tag, lines[0])); m.Status() != 200 {
+		t.Fatal(m.Status())
+	}
+	if m := w.notify(); strings.Count(m.Body(), "<dialog ") != 4 || !strings.Contains(m.Body(), `state="full"`) {
+		t.Errorf("after SUBSCRIBE:\n%s", m.Raw())
+	}
+}

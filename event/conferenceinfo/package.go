@@ -1,7 +1,6 @@
 package conferenceinfo
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -123,9 +122,7 @@ func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v eve
 			out.Append(e.Clone())
 		}
 	}
-	b := out.Document()
-	const version = ` version="0"`
-	return event.Body{Type: Type, Bytes: b, Version: bytes.Index(b, []byte(version)) + len(version) - 2}, nil
+	return numbered(out), nil
 }
 
 // MayPublish implements event.Publishable: a focus that is the conference, or one

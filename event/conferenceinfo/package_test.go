@@ -52,7 +52,7 @@ func TestSuite(t *testing.T) {
 	}
 	p := New(Options{Rules: rules{}, Publishers: func(a sip.AOR) bool { return a == focus }})
 	eventtest.Run(t, p, eventtest.Fixtures{
-		Resource: conf, Publisher: focus, Stranger: eventtest.AOR(t, "mallory"), Offline: ClassOffline, Allowed: allowed, Refused: refused,
+		Resource: conf, Publisher: focus, Stranger: eventtest.AOR(t, "mallory"), Offline: ClassOffline, Applied: applied, Allowed: allowed, Refused: refused,
 		Published: []eventtest.Document{{Type: Type, Body: basic}},
 		Bad: []eventtest.Document{
 			{Type: Type, Body: ""}, {Type: Type, Body: "<conference-info/>"}, {Type: Type, Body: head + `state="half"/>`}, {Type: Type, Body: change},

@@ -1,7 +1,6 @@
 package dialoginfo
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -76,9 +75,7 @@ func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v eve
 			root.Append(virtual())
 		}
 	}
-	b := root.Document()
-	const version = ` version="0"`
-	return event.Body{Type: Type, Bytes: b, Version: bytes.Index(b, []byte(version)) + len(version) - 2}, nil
+	return numbered(root), nil
 }
 
 // virtual is the dialog that stands for all (RFC 4235 §3.7.2: "confirmed" is

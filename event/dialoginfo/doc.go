@@ -2,8 +2,9 @@
 // the lamps of telephones and the words "on the phone" (RFC 4235).
 //
 // A telephone publishes the dialogs of its own account, a PBX those of any. They
-// are put together into one document, which always tells the full state. A partial
-// publication is applied to the one before it.
+// are put together into one document. A partial publication is applied to the one
+// before it. A watcher whose Accept names the type gets the full state first and then
+// the dialogs that changed, where that is shorter.
 //
 // The account itself sees everything. Another watcher sees a single dialog that
 // says whether there is a call, as RFC 4235 §3.7.2 recommends, unless Options.Full
@@ -13,7 +14,7 @@
 // A session description is shown only to who may see all and asks for it with
 // include-session-description.
 //
-// Left out: partial notifications, and the rule of RFC 4235 §3.3 that a party of a
+// Left out: the rule of RFC 4235 §3.3 that a party of a
 // dialog is not told of it. The element duration is dropped: it would be wrong a
 // second after it was published.
 package dialoginfo

@@ -55,7 +55,7 @@ func TestSuite(t *testing.T) {
 	alice, bob := eventtest.AOR(t, "alice"), eventtest.AOR(t, "bob")
 	const one = Name + `;call-id="a84b4c76e66710";to-tag=1928301774;from-tag=456887766`
 	fixtures := eventtest.Fixtures{
-		Resource: alice, Publisher: alice, Stranger: bob, Offline: ClassOffline,
+		Resource: alice, Publisher: alice, Stranger: bob, Offline: ClassOffline, Applied: applied,
 		Allowed: []event.Watcher{
 			{AOR: alice, Event: Name}, {AOR: alice, Event: one}, {AOR: alice, Event: Name + ";include-session-description"},
 			{AOR: bob, Event: Name}, {AOR: eventtest.AOR(t, "attendant"), Event: one},

@@ -33,6 +33,10 @@ type Fixtures struct {
 	// if there is none.
 	Offline string
 
+	// Applied holds a difference to what it must give: change applied to prev is
+	// next. Nil: that is not looked at.
+	Applied func(prev, change, next event.Body) error
+
 	// Check reads a body; nil: an XML type must be XML.
 	Check func(typ string, body []byte) error
 }
@@ -265,9 +269,22 @@ func (s *suite) diff(t *testing.T) {
 		view := v
 		view.Type = full
 		none, all := s.make(t, nil, view), s.make(t, s.publications(t), view)
-		for _, pair := range [][2]event.Body{{none, all}, {all, none}, {all, all}} {
-			if d, ok := p.Diff(pair[0], pair[1], v.Type); ok {
-				s.check(t, d)
+		pairs := [][2]event.Body{{none, all}, {all, none}, {all, all}}
+		for i := range s.f.Published { // as they come one by one, and go
+			some := s.make(t, s.publications(t)[:i], view)
+			more := s.make(t, s.publications(t)[:i+1], view)
+			pairs = append(pairs, [2]event.Body{some, more}, [2]event.Body{more, some})
+		}
+		for _, pair := range pairs {
+			d, ok := p.Diff(pair[0], pair[1], v.Type)
+			if !ok {
+				continue
+			}
+			s.check(t, d)
+			if s.f.Applied != nil {
+				if err := s.f.Applied(pair[0], d, pair[1]); err != nil {
+					t.Errorf("%v:\n%s\nchanged by\n%s\nis not\n%s", err, pair[0].Bytes, d.Bytes, pair[1].Bytes)
+				}
 			}
 		}
 	}

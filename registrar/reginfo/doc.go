@@ -1,8 +1,9 @@
 // Package reginfo is the event package reg: where an account is registered (RFC
 // 3680), for its other devices and for applications that act on registrations.
 //
-// State comes from the registrar alone; nobody publishes it. Every document tells
-// the full state of one address of record. A contact that has gone stands in it as
+// State comes from the registrar alone; nobody publishes it. A document tells the
+// full state of one address of record, or what changed where that is shorter and the
+// watcher's Accept names the type. A contact that has gone stands in it as
 // terminated, with the event that ended it, until the next change. What a document
 // told last is remembered for a bounded number of accounts; one that is forgotten,
 // as after a restart, is told without what has gone.

@@ -1,7 +1,6 @@
 package reginfo
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -58,9 +57,7 @@ func (r *registration) body() event.Body {
 	for i := range gone {
 		reg.Append(contact(&gone[i].Binding, "terminated", gone[i].event))
 	}
-	out := root.Document()
-	const version = ` version="0"`
-	return event.Body{Type: Type, Bytes: out, Version: bytes.Index(out, []byte(version)) + len(version) - 2}
+	return numbered(root)
 }
 
 // contact writes a binding.

@@ -94,9 +94,9 @@ func TestSuite(t *testing.T) {
 	f := open(t)
 	f.register("<sip:alice@192.0.2.10>;q=0.8")
 	eventtest.Run(t, f.p, eventtest.Fixtures{
-		Resource: f.alice,
-		Allowed:  []event.Watcher{{AOR: f.alice, Event: Name}, {AOR: eventtest.AOR(t, "app"), Event: Name}},
-		Refused:  []event.Watcher{{AOR: eventtest.AOR(t, "bob"), Event: Name}},
+		Resource: f.alice, Applied: applied,
+		Allowed: []event.Watcher{{AOR: f.alice, Event: Name}, {AOR: eventtest.AOR(t, "app"), Event: Name}},
+		Refused: []event.Watcher{{AOR: eventtest.AOR(t, "bob"), Event: Name}},
 	})
 }
 
