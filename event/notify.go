@@ -17,16 +17,15 @@ import (
 
 // notifyAll sends each of the subscriptions, which are marked in flight, what it
 // sees now.
-func (n *Notifier) notifyAll(r *resource, due []*subscription) {
-	v := views{n: n, r: r}
+func (n *Notifier) notifyAll(v *views, due []*subscription) {
 	now := time.Now()
 	for _, s := range due {
-		ok := n.contain(r, func() {
+		ok := n.contain(v.r, func() {
 			if s.parent != nil {
-				n.deliver(&v, s)
+				n.deliver(v, s)
 				return
 			}
-			n.notify(&v, s, now)
+			n.notify(v, s, now)
 		})
 		if !ok { // it is told again when the state changes
 			n.idle(s, false)

@@ -32,6 +32,7 @@ type resource struct {
 	again   bool      // it was woken while it ran
 	until   time.Time // when the state changes by itself
 	fresh   map[string]any
+	made    *views // what the last turn made, as long as watchers are behind; of the turns alone
 
 	next  time.Time // the clock's: when it is woken,
 	place int       // and where it stands there, from 1; 0: it does not
@@ -120,6 +121,9 @@ func (n *Notifier) tell(r *resource) (more bool) {
 	if aged {
 		r.stale, r.until = true, time.Time{}
 	}
+	if r.stale || judge {
+		r.made = nil
+	}
 	if r.stale { // all learn of it
 		for _, s := range r.subs {
 			s.behind()
@@ -143,16 +147,27 @@ func (n *Notifier) tell(r *resource) (more bool) {
 				more = true
 				break
 			}
+			if s.force { // it asks for what is true now
+				r.made = nil
+			}
 			s.inFlight, s.waiting = true, false
 			due = append(due, s)
 		}
 	}
+	v := r.made
 	r.mu.Unlock()
+	if v == nil {
+		v = &views{n: n, r: r}
+	}
 	if len(due) > 0 {
-		n.notifyAll(r, due)
+		n.notifyAll(v, due)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.made = nil
+	if v.composed && v.err == nil && slices.ContainsFunc(r.subs, func(s *subscription) bool { return s.waiting }) {
+		r.made = v
+	}
 	n.plan(r)
 	return more
 }

@@ -30,6 +30,9 @@ func TestThousandWatchers(t *testing.T) {
 		}
 		settle(40 * time.Second)
 		const changes, blocked, revealed = 1000, 400, 600
+		h.board.mu.Lock()
+		h.board.composed = 0
+		h.board.mu.Unlock()
 		etag := h.tells("secret 0.", "")
 		for i := 1; i <= changes; i++ {
 			switch i {
@@ -90,6 +93,9 @@ func TestThousandWatchers(t *testing.T) {
 		}
 		if live := h.notifier.Counters.Subscriptions.Load(); live != 800 {
 			t.Errorf("%d subscriptions", live)
+		}
+		if h.board.composed > changes*3/2 { // once for a change, not for a watcher
+			t.Errorf("composed %d times", h.board.composed)
 		}
 		t.Logf("%d NOTIFYs for %d changes before %d watchers, composed %d times", total, changes, 1000, h.board.composed)
 	})
