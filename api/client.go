@@ -17,6 +17,8 @@ import (
 
 // Client speaks to a running server over its control socket. It is safe for concurrent use.
 type Client struct {
+	// As names the person for whom acts on the record are done; it is recorded beside the user of the operating system.
+	As   string
 	http *http.Client
 }
 
@@ -192,6 +194,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	req, err := http.NewRequestWithContext(ctx, method, "http://rollcall"+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if c.As != "" {
+		req.Header.Set(asHeader, c.As)
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)

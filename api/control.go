@@ -31,6 +31,7 @@ var kinds = []struct {
 	{ErrExists, "exists", http.StatusConflict},
 	{ErrNotFound, "not_found", http.StatusNotFound},
 	{ErrInvalid, "invalid", http.StatusBadRequest},
+	{ErrRefused, "refused", http.StatusConflict},
 }
 
 // importLine is one line of the answer to an import: progress, the result, or a failure.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/url"
 	"os/user"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rollcall/archive/retain"
 )
 
 // Record is what people do to the record of a running server. Each call is
@@ -16,6 +20,45 @@ type Record interface {
 	// RotateKey makes a new key for checkpoints and returns its verifier key. The checkpoints that follow are signed by
 	// it and by the one before.
 	RotateKey(ctx context.Context, actor string) (string, error)
+	// Holds lists the holds in force.
+	Holds(ctx context.Context) ([]*retain.Hold, error)
+	// PlaceHold puts a hold in force: ErrExists, or ErrInvalid.
+	PlaceHold(ctx context.Context, actor string, h retain.Hold) (*retain.Hold, error)
+	// ReleaseHold asks for the release of a hold, or confirms it when another actor has asked: ErrNotFound, ErrRefused.
+	ReleaseHold(ctx context.Context, actor, name, reason string) (Release, error)
+	// Erase destroys the keys of what an author wrote in some months. ErrRefused, with the reason, while retention or a
+	// hold stands against it.
+	Erase(ctx context.Context, actor string, e EraseRequest) (*retain.Erasure, error)
+	// Purge takes out of the record what is over its time.
+	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
+	// Act records that somebody reads the record: a search, a view, an export.
+	Act(ctx context.Context, actor string, a Act) error
+}
+
+// Release is what became of a hold that was to be released.
+type Release struct {
+	Hold     *retain.Hold `json:"hold"`
+	Released bool         `json:"released"` // false: somebody else must confirm
+}
+
+// EraseRequest says what is to be erased.
+type EraseRequest struct {
+	Author string    `json:"author"` // AOR
+	From   time.Time `json:"from,omitzero"`
+	To     time.Time `json:"to,omitzero"`
+	Reason string    `json:"reason"`
+}
+
+// Act is what somebody does with the record.
+type Act struct {
+	Action string `json:"action"` // "search", "view" or "export"
+	Object string `json:"object"` // the query, or the ID of a record
+	Reason string `json:"reason,omitempty"`
+}
+
+// releaseHold is the body of POST /api/v1/holds/{name}/release.
+type releaseHold struct {
+	Reason string `json:"reason"`
 }
 
 // RotatedKey is the answer to POST /api/v1/record/key.
@@ -28,6 +71,83 @@ func controlRecord(mux *http.ServeMux, b Record) {
 		key, err := b.RotateKey(r.Context(), actorOf(r))
 		reply(w, RotatedKey{key}, err)
 	})
+	mux.HandleFunc("GET /api/v1/holds", func(w http.ResponseWriter, r *http.Request) {
+		list, err := b.Holds(r.Context())
+		if list == nil {
+			list = []*retain.Hold{}
+		}
+		reply(w, list, err)
+	})
+	mux.HandleFunc("POST /api/v1/holds", func(w http.ResponseWriter, r *http.Request) {
+		var h retain.Hold
+		if decode(w, r, &h) {
+			placed, err := b.PlaceHold(r.Context(), actorOf(r), h)
+			reply(w, placed, err)
+		}
+	})
+	mux.HandleFunc("POST /api/v1/holds/{name}/release", func(w http.ResponseWriter, r *http.Request) {
+		var rel releaseHold
+		if decode(w, r, &rel) {
+			release, err := b.ReleaseHold(r.Context(), actorOf(r), r.PathValue("name"), rel.Reason)
+			reply(w, release, err)
+		}
+	})
+	mux.HandleFunc("POST /api/v1/record/erase", func(w http.ResponseWriter, r *http.Request) {
+		var e EraseRequest
+		if decode(w, r, &e) {
+			erased, err := b.Erase(r.Context(), actorOf(r), e)
+			reply(w, erased, err)
+		}
+	})
+	mux.HandleFunc("POST /api/v1/record/purge", func(w http.ResponseWriter, r *http.Request) {
+		extend(w)
+		done, err := b.Purge(r.Context(), actorOf(r))
+		if done == nil {
+			done = []retain.Purged{}
+		}
+		reply(w, done, err)
+	})
+	mux.HandleFunc("POST /api/v1/record/acts", func(w http.ResponseWriter, r *http.Request) {
+		var a Act
+		if decode(w, r, &a) {
+			reply(w, struct{}{}, b.Act(r.Context(), actorOf(r), a))
+		}
+	})
+}
+
+// Holds calls Record.Holds.
+func (c *Client) Holds(ctx context.Context) (list []*retain.Hold, err error) {
+	err = c.call(ctx, http.MethodGet, "/api/v1/holds", nil, &list)
+	return list, err
+}
+
+// PlaceHold calls Record.PlaceHold.
+func (c *Client) PlaceHold(ctx context.Context, h retain.Hold) (placed *retain.Hold, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/holds", h, &placed)
+	return placed, err
+}
+
+// ReleaseHold calls Record.ReleaseHold.
+func (c *Client) ReleaseHold(ctx context.Context, name, reason string) (rel Release, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/holds/"+url.PathEscape(name)+"/release", releaseHold{reason}, &rel)
+	return rel, err
+}
+
+// Erase calls Record.Erase.
+func (c *Client) Erase(ctx context.Context, e EraseRequest) (erased *retain.Erasure, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/record/erase", e, &erased)
+	return erased, err
+}
+
+// Purge calls Record.Purge.
+func (c *Client) Purge(ctx context.Context) (done []retain.Purged, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/record/purge", struct{}{}, &done)
+	return done, err
+}
+
+// Act calls Record.Act.
+func (c *Client) Act(ctx context.Context, a Act) error {
+	return c.call(ctx, http.MethodPost, "/api/v1/record/acts", a, nil)
 }
 
 // RotateKey calls Record.RotateKey as the user who runs this process.
@@ -60,11 +180,18 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, "os:"+name)
 }
 
-// actorOf names who makes a request: the user of the operating system at the
-// control socket.
+// asHeader has the person for whom an administrator acts at the control socket.
+const asHeader = "Rollcall-As"
+
+// actorOf names who makes a request at the control socket: the user of the
+// operating system, and the person whom he names.
 func actorOf(r *http.Request) string {
-	if name, ok := r.Context().Value(peerKey{}).(string); ok {
-		return name
+	name, ok := r.Context().Value(peerKey{}).(string)
+	if !ok {
+		name = "unknown"
 	}
-	return "unknown"
+	if as := r.Header.Get(asHeader); as != "" && len(as) <= 320 {
+		name += " as " + as
+	}
+	return name
 }

@@ -30,6 +30,8 @@ var (
 	ErrNotFound = errors.New("no such account")
 	// ErrInvalid wraps what the caller has to change: an AOR, a password, a line of an import.
 	ErrInvalid = errors.New("invalid")
+	// ErrRefused wraps why something is not done now, such as a hold that stands against an erasure.
+	ErrRefused = errors.New("refused")
 )
 
 // Users are the accounts. AORs are given in the form "sip:alice@example.com". Changes are durable when the call

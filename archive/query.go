@@ -1,10 +1,12 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,14 +16,15 @@ import (
 // Query says which records a search wants. The zero Query wants every message.
 type Query struct {
 	// Words and phrases that must all stand in the subject, the sender's name
-	// or the body, as whole words, in any case of letters.
+	// or the body, of acts in the actor, action, object or reason, as whole
+	// words, in any case of letters.
 	Text []string
 	// From, To and With (either) name parties: an AOR with or without its
 	// scheme, a user, or a domain.
 	From, To, With []string
 	// After and Before bound the time of receipt: from After on, and before Before.
 	After, Before time.Time
-	// Type is "message" (also when empty), "outcome", or "all".
+	// Type is "message" (also when empty), "outcome", "act", or "all".
 	Type string
 	// Dispositions: of messages those with an outcome of one of these, of
 	// outcomes those with one.
@@ -135,8 +138,8 @@ func (q *Query) add(key, value string, loc *time.Location) (fault string) {
 		}
 		*to = t
 	case "type":
-		if q.Type = strings.ToLower(value); q.Type != "message" && q.Type != "outcome" && q.Type != "all" {
-			return "type: is message, outcome or all"
+		if q.Type = strings.ToLower(value); q.Type != "all" && !slices.Contains(typeNames[1:], q.Type) {
+			return "type: is " + strings.Join(typeNames[1:], ", ") + " or all"
 		}
 	case "disposition":
 		for d, name := range dispositionNames {
@@ -150,6 +153,13 @@ func (q *Query) add(key, value string, loc *time.Location) (fault string) {
 		return fmt.Sprintf("unknown field %s:", key)
 	}
 	return ""
+}
+
+// Matches reports whether the query wants the record. Of dispositions it can
+// only tell for outcomes.
+func (q *Query) Matches(r *Record) bool {
+	m := q.matcher()
+	return m.matches(r)
 }
 
 // matcher is a Query made ready.
@@ -178,15 +188,8 @@ func (q *Query) matcher() *matcher {
 
 // matches checks everything but the disposition of messages.
 func (m *matcher) matches(r *Record) bool {
-	switch m.Type {
-	case "", "message":
-		if r.Type != TypeMessage {
-			return false
-		}
-	case "outcome":
-		if r.Type != TypeOutcome {
-			return false
-		}
+	if m.Type != "all" && r.Type.String() != cmp.Or(m.Type, "message") {
+		return false
 	}
 	at := r.Received
 	if at.IsZero() {
@@ -217,6 +220,9 @@ func (m *matcher) matches(r *Record) bool {
 		return true
 	}
 	text := " " + foldWords(r.Subject) + " \n " + foldWords(r.FromName) + " \n " + foldWords(string(r.Body())) + " "
+	if r.Type == TypeAct {
+		text = " " + foldWords(r.Actor) + " \n " + foldWords(r.Action) + " \n " + foldWords(r.Object) + " \n " + foldWords(r.Reason) + " "
+	}
 	for _, w := range m.words {
 		if !strings.Contains(text, w) {
 			return false

@@ -113,7 +113,7 @@ func TestQueryFaults(t *testing.T) {
 		"before:yesterday":                  "column 1: before: wants a day",
 		"after:2026-01-01 after:2026-01":    "column 18: after: wants a day",
 		"after:2026-01-01 after:2026-01-02": "column 18: after: stands twice",
-		"type:act":                          "column 1: type: is message",
+		"type:fact":                         "column 1: type: is message",
 		"disposition:lost":                  "column 1: disposition: is one of delivered, stored",
 		`ü ""`:                              "column 3: an empty phrase",
 		"***":                               "has neither letters nor digits",

@@ -438,6 +438,24 @@ func (a Folder) Scan(f func(*Record, Pos) error) error {
 	return r.each(f)
 }
 
+// ScanSegment is Scan for one segment.
+func (a Folder) ScanSegment(number uint64, f func(*Record) error) error {
+	r := &Reader{dir: a.Dir, keys: a.Keys, number: number - 1}
+	defer r.Close()
+	err := r.each(func(rec *Record, pos Pos) error {
+		if n := max(numberOf(pos.File, segmentExt), numberOf(pos.File, compressedExt)); n != number {
+			return errNextSegment
+		}
+		return f(rec)
+	})
+	if errors.Is(err, errNextSegment) {
+		return nil
+	}
+	return err
+}
+
+var errNextSegment = errors.New("the next segment begins")
+
 func (r *Reader) each(f func(*Record, Pos) error) error {
 	var first *Fault
 	for {

@@ -89,6 +89,10 @@ func (a Folder) VerifyWith(o VerifyOptions) (*Report, error) {
 		return nil, err
 	}
 	rep := &Report{Segments: len(numbers)}
+	compressed, err := a.CompressedSegments()
+	if err != nil {
+		return nil, err
+	}
 	r, err := a.Reader()
 	if err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func (a Folder) VerifyWith(o VerifyOptions) (*Report, error) {
 	if err := tc.end(); err != nil {
 		return nil, err
 	}
-	if err := a.verifyCompressed(rep, stated); err != nil {
+	if err := a.verifyCompressed(rep, compressed, stated); err != nil {
 		return nil, err
 	}
 	for _, name := range others {

@@ -87,6 +87,17 @@ func (d *Directory) Lookup(ctx context.Context, aor sip.AOR) (Person, error) {
 	return p, err
 }
 
+// Known is Lookup for a caller that must not wait: it does not ask a store on
+// another machine, and returns false when it would have to.
+func (d *Directory) Known(ctx context.Context, aor sip.AOR) (Person, bool) {
+	if d.cache != nil {
+		v := d.cache.get(aor.String(), time.Now())
+		return Person{v}, v != ""
+	}
+	p, _, err := d.lookup(ctx, aor.String())
+	return p, err == nil && !p.IsZero()
+}
+
 // Has reports whether there is such an account, also a disabled one.
 func (d *Directory) Has(ctx context.Context, aor sip.AOR) (bool, error) {
 	p, _, err := d.lookup(ctx, aor.String())

@@ -32,6 +32,9 @@ type Config struct {
 	Store Store `toml:"store"`
 	// The record of every message.
 	Archive Archive `toml:"archive"`
+	// How long content is kept, one table for each class. A message is of the class that keeps longest among those of its
+	// two parties. Without a class of the name "" what is of no class is kept for ever, and without any class all is.
+	Retention []Retention `toml:"retention" reload:"yes"`
 	// Who may write to whom.
 	Policy Policy `toml:"policy"`
 	// The HTTP side: /healthz, /readyz, /metrics and /xcap/.
@@ -93,6 +96,20 @@ type Archive struct {
 	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. spool
 	// is a known name that this version does not support.
 	OnFailure string `toml:"on_failure" reload:"restart"`
+}
+
+// Retention is a class of content that is kept for a time.
+type Retention struct {
+	// Name of the class, which stands in the records. "" is the class of all that no other is for.
+	Class string `toml:"class" reload:"yes" example:"\"trading\""`
+	// Years that content is kept. Without years and days it is kept for ever.
+	Years int `toml:"years" reload:"yes" unit:"years"`
+	// Days that content is kept, beside the years.
+	Days int `toml:"days" reload:"yes" unit:"days"`
+	// Groups of accounts whose messages, sent or received, are of the class.
+	Groups []string `toml:"groups" reload:"yes"`
+	// Business units of accounts whose messages, sent or received, are of the class.
+	Units []string `toml:"units" reload:"yes"`
 }
 
 // Policy names the rules.

@@ -19,6 +19,7 @@ func (c *Config) Validate() []Fault {
 	v.listen()
 	v.store()
 	v.archive()
+	v.retention()
 	v.numbers()
 	v.peers()
 	v.faults.sort()
@@ -74,6 +75,32 @@ func (v *validator) top() {
 	}
 	v.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, nil)
 	v.oneOf("log.format", c.Log.Format, []string{"auto", "json", "console"}, nil)
+}
+
+func (v *validator) retention() {
+	seen := map[string]bool{}
+	for i, c := range v.c.Retention {
+		key := fmt.Sprintf("retention[%d]", i)
+		if seen[c.Class] {
+			v.fault(key+".class", "give the class once", "class %q is given twice", c.Class)
+		}
+		seen[c.Class] = true
+		if c.Years < 0 || c.Years > 200 || c.Days < 0 || c.Days > 73_000 {
+			v.fault(key+".years", "write 0 to 200 years, and 0 to 73000 days", "class %q is kept for %d years and %d days", c.Class, c.Years, c.Days)
+		}
+		if c.Class == "" && c.Years == 0 && c.Days == 0 {
+			v.fault(key+".class", "give it years or days, or remove it", "without a class of this name all that no other is for is kept for ever already")
+		}
+		if c.Class != "" && len(c.Groups) == 0 && len(c.Units) == 0 {
+			v.fault(key+".groups", `write groups = ["traders"] or units, or the class ""`, "class %q is for nobody", c.Class)
+		}
+		if c.Class == "" && (len(c.Groups) > 0 || len(c.Units) > 0) {
+			v.fault(key+".class", "give it a name", "a class for groups or units has no name")
+		}
+		if strings.ContainsFunc(c.Class, func(r rune) bool { return r <= ' ' || r == 0x7f }) || len(c.Class) > 64 {
+			v.fault(key+".class", "use letters, digits and dashes, up to 64", "%q is no name of a class", c.Class)
+		}
+	}
 }
 
 func (v *validator) listen() {

@@ -62,6 +62,9 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	// Journal. Nothing has left before this.
 	rec := records.Get().(*archive.Record)
 	r.record(rec, tx, o, decision)
+	if r.o.Describe != nil {
+		r.o.Describe(rec, id, o.to)
+	}
 	err := r.o.Journal.AppendFunc(rec, func(receipt archive.Receipt, err error) {
 		r.recorded(tx, o, decision, receipt, err)
 	})

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rollcall/archive"
+	"rollcall/auth"
 	"rollcall/policy"
 	"rollcall/registrar"
 	"rollcall/sip"
@@ -69,10 +70,13 @@ type Settings struct {
 
 // Options are what a Relay works with.
 type Options struct {
-	Journal      Journal
-	Store        store.Store
-	Locations    Locations
-	Accounts     Accounts
+	Journal   Journal
+	Store     store.Store
+	Locations Locations
+	Accounts  Accounts
+	// Describe adds to the record of a message what is known of its sender and of the
+	// one it is for. It must not block. It may be nil.
+	Describe     func(rec *archive.Record, from auth.Identity, to sip.AOR)
 	Transport    Transport
 	Transactions *transaction.Layer
 	Key          []byte // of branches; the same after a restart

@@ -82,6 +82,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	s.closers = append(s.closers, s.journal.Close)
+	classes := classesOf(cfg)
+	s.classes.Store(&classes)
+	s.keeper = s.newKeeper(cfg)
 	if err = s.stateKey("start"); err != nil {
 		return nil, fmt.Errorf("record the start: %w", err)
 	}
@@ -119,6 +122,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.relay = im.New(im.Options{
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
 		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
+		Describe: s.describe,
 	}, relaySettings(cfg))
 	packages, err := s.packages(cfg)
 	if err != nil {
@@ -227,6 +231,9 @@ func (s *Server) Reload(cfg *config.Config) error {
 		s.log.Warn("configuration key applies after a restart", zap.String("key", key))
 	}
 	next := *s.cfg.Load()
+	classes := classesOf(cfg)
+	s.classes.Store(&classes)
+	next.Retention = cfg.Retention
 	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone, next.Presence = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone, cfg.Presence
 	s.registrar.Reload(s.registrarOptions(&next))
 	s.relay.Reload(relaySettings(&next))

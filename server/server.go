@@ -19,6 +19,7 @@ import (
 	"rollcall/api"
 	"rollcall/archive"
 	"rollcall/archive/keys"
+	"rollcall/archive/retain"
 	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/event"
@@ -51,6 +52,8 @@ type Server struct {
 	journal   *archive.Journal
 	ring      *keys.Ring    // of the record's content
 	signers   *keys.Signers // of its checkpoints
+	classes   atomic.Pointer[retain.Classes]
+	keeper    *retain.Keeper
 	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory
 	documents *xcap.Documents
@@ -81,6 +84,7 @@ func (s *Server) Run(ctx context.Context) error {
 	servers, err := s.listen(faults)
 	if err == nil {
 		s.work.Go(func() { s.segments(s.ctx) })
+		s.work.Go(func() { s.purges(s.ctx) })
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {
 		case <-ctx.Done():

@@ -26,8 +26,9 @@ func (a *app) archive() *cobra.Command {
 	var dir, keysDir string
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The record: search, show, verify, stats, tail",
-		Long: "The commands read the files of an archive, with or without a server beside them, and change nothing. The\n" +
+		Short: "The record: search, show, verify, hold, release, erase, stats, tail",
+		Long: "search, show, verify, stats and tail read the files of an archive, with or without a server beside them; the others ask\n" +
+			"the running server. What people do with the record of a running server is recorded, with who did it and why. The\n" +
 			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.\n" +
 			"What was said is sealed; it is shown to who can read keys_dir.",
 	}
@@ -64,11 +65,17 @@ func (a *app) archive() *cobra.Command {
 		}
 		return at, nil
 	}
-	c.AddCommand(a.archiveSearch(open), a.archiveShow(open), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey())
+	reads := func(c *cobra.Command, act api.Act, as string) error { return a.reads(c, dir, act, as) }
+	c.AddCommand(a.archiveSearch(open, reads), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
+		a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
 	return c
 }
 
-func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
+// reader records that somebody reads the record.
+type reader func(c *cobra.Command, act api.Act, as string) error
+
+func (a *app) archiveSearch(open func() (record, error), reads reader) *cobra.Command {
+	var f custody
 	var asJSON bool
 	var limit int
 	c := &cobra.Command{
@@ -76,7 +83,7 @@ func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
 		Short: "Find records by words, parties, time and outcome",
 		Long: "QUERY has words and \"phrases\", which must all stand in the body, the subject or the sender's name, and the\n" +
 			"fields from: to: with: after: before: type: disposition:. A party is an address, a user or a domain; a time is a\n" +
-			"day in the configured time_zone, or RFC 3339. type: is message (if not given), outcome or all; disposition: is\n" +
+			"day in the configured time_zone, or RFC 3339. type: is message (if not given), outcome, act or all; disposition: is\n" +
 			"delivered, stored, refused, expired, failed, interrupted or dropped.",
 		Example: "  rollcall archive search 'with:alice after:2026-11-01 \"quarterly figures\"'",
 		Args:    args(1, -1, "a QUERY"),
@@ -88,6 +95,9 @@ func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
 			q, err := archive.ParseQuery(strings.Join(given, " "), at.zone)
 			if err != nil {
 				return usage(c, "%v", err)
+			}
+			if err := reads(c, api.Act{Action: "search", Object: strings.Join(given, " "), Reason: f.reason}, f.as); err != nil {
+				return err
 			}
 			list := a.list(asJSON)
 			enough := errors.New("enough")
@@ -114,6 +124,7 @@ func (a *app) archiveSearch(open func() (record, error)) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().IntVar(&limit, "limit", 0, "stop after so many (default: all)")
+	f.flags(c, true)
 	return c
 }
 
@@ -165,6 +176,10 @@ func (a *app) line(v archive.View, zone *time.Location) error {
 		at = v.Archived
 	}
 	switch {
+	case v.Content != "":
+		text = "(" + v.Content + ")"
+	case v.Type == archive.TypeAct.String():
+		text = strings.TrimSpace(v.Actor + " " + v.Action + " " + v.Object + " " + v.Reason)
 	case v.Type != archive.TypeMessage.String():
 		text = strings.TrimSpace(v.Type + " " + v.Disposition)
 		if v.Status != 0 {
@@ -178,7 +193,8 @@ func (a *app) line(v archive.View, zone *time.Location) error {
 	return a.table(nil, [][]string{{v.ID.String(), at.Format("2006-01-02T15:04:05.000Z07:00"), v.From, v.To, text}})
 }
 
-func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
+func (a *app) archiveShow(open func() (record, error), reads reader) *cobra.Command {
+	var f custody
 	var asJSON, proof bool
 	c := &cobra.Command{
 		Use:   "show ID",
@@ -193,6 +209,9 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 			}
 			at, err := open()
 			if err != nil {
+				return err
+			}
+			if err := reads(c, api.Act{Action: "view", Object: id.String(), Reason: f.reason}, f.as); err != nil {
 				return err
 			}
 			shown, err := at.Show(id)
@@ -219,6 +238,7 @@ func (a *app) archiveShow(open func() (record, error)) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&proof, "proof", false, "print the proof that it is in the archive")
+	f.flags(c, true)
 	return c
 }
 
