@@ -245,11 +245,19 @@ const lingerTime = time.Second
 // linger lets the peer read what was answered last: a close with bytes unread
 // resets the connection, and the answer is lost with it.
 func (c *conn) linger() {
+	end := time.Now().Add(lingerTime)
+	for !c.cork() { // another goroutine is writing, and has the answer too
+		if time.Now().After(end) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	c.drain()
 	tc, ok := c.nc.(*net.TCPConn)
 	if !ok || tc.CloseWrite() != nil {
 		return
 	}
-	_ = tc.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = tc.SetReadDeadline(end)
 	_, _ = io.Copy(io.Discard, io.LimitReader(tc, 1<<20))
 }
 
