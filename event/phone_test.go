@@ -97,6 +97,7 @@ func (p *phone) receive(b []byte, from netip.AddrPort) {
 
 // subscribe sends SUBSCRIBE, within the dialog once there is one, and does not wait.
 func (p *phone) subscribe(lines ...string) {
+	p.mu.Lock()
 	p.seq++
 	p.status = 0
 	to := "<sip:bob@example.com>"
@@ -114,6 +115,7 @@ func (p *phone) subscribe(lines ...string) {
 		}
 		head += "\n" + l
 	}
+	p.mu.Unlock()
 	flow := transport.Flow{Proto: transport.UDP, Local: p.addr, Remote: serverAddr}
 	p.h.clients.Request(flow, branch, siptest.Text(head+"\n"+event, ""), func(m *sip.Message, err error) {
 		p.mu.Lock()
