@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rollcall/sip"
 	"rollcall/xmltree"
@@ -200,6 +201,7 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 	root.SetAttr("", "version", strconv.FormatUint(uint64(version), 10))
 	root.SetAttr("", "fullState", strconv.FormatBool(full))
 	var parts []byte
+	now := time.Now()
 	for i, e := range s.list.members {
 		if !full && !e.changed {
 			continue
@@ -221,7 +223,7 @@ func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 		case len(e.body.Bytes) > 0:
 			cid := strconv.Itoa(i) + "." + strconv.FormatUint(uint64(version), 10) + "@" + r.aor.Domain()
 			instance.SetAttr("", "cid", cid)
-			parts = s.list.appendPart(parts, cid, e.body.Type, numbered(e.body, version))
+			parts = s.list.appendPart(parts, cid, e.body.Type, e.body.Append(nil, version, now))
 		}
 		x.Append(instance)
 		root.Append(x)
@@ -264,15 +266,6 @@ func (l *list) tag() string {
 		fmt.Fprintf(h, "%s %q %s %s\n", e.aor, e.name, e.standing, entityTag(e.body)) // never fails
 	}
 	return strconv.FormatUint(h.Sum64(), 36)
-}
-
-// numbered writes a member's document with its number.
-func numbered(b Body, version uint32) []byte {
-	if b.Version < 0 {
-		return b.Bytes
-	}
-	out := append(make([]byte, 0, len(b.Bytes)+10), b.Bytes[:b.Version]...)
-	return append(strconv.AppendUint(out, uint64(version), 10), b.Bytes[b.Version+1:]...)
 }
 
 // appendPart writes one part. RFC 2045 §7 wants brackets around a Content-ID;

@@ -141,7 +141,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		b := d.AppendRequest(head, "NOTIFY", via, number)
 		b = append(append(append(b, "Contact: <sip:"...), sentBy...), contactParams(f)...)
 		b = append(b, tail...)
-		b = appendBody(b, body, number-1) // documents count from 0 (RFC 4235 §4.1, RFC 3858 §3)
+		b = appendBody(b, body, number-1, now) // documents count from 0 (RFC 4235 §4.1, RFC 3858 §3)
 		n.Counters.Notified.Add(1)
 		n.o.Requests.Request(f, branch, b, func(m *sip.Message, err error) { n.answered(s, m, err) })
 	}
@@ -160,25 +160,14 @@ func contactParams(f transport.Flow) string {
 	return ">\r\n"
 }
 
-// appendBody writes the rest of a NOTIFY, the document's version in its place.
-func appendBody(b []byte, body Body, version uint32) []byte {
+// appendBody writes the rest of a NOTIFY, the numbers of the document in their places.
+func appendBody(b []byte, body Body, version uint32, now time.Time) []byte {
 	if len(body.Bytes) == 0 {
 		return append(b, "Content-Length: 0\r\n\r\n"...)
 	}
-	var digits [10]byte
-	v := strconv.AppendUint(digits[:0], uint64(version), 10)
-	length := len(body.Bytes)
-	if body.Version >= 0 {
-		length += len(v) - 1
-	}
 	b = append(append(b, "Content-Type: "...), body.Type...)
-	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(length), 10)
-	b = append(b, "\r\n\r\n"...)
-	if body.Version < 0 {
-		return append(b, body.Bytes...)
-	}
-	b = append(append(b, body.Bytes[:body.Version]...), v...)
-	return append(b, body.Bytes[body.Version+1:]...)
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(body.Len(version, now)), 10)
+	return body.Append(append(b, "\r\n\r\n"...), version, now)
 }
 
 // appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2).

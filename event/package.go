@@ -104,6 +104,10 @@ type Body struct {
 	// the document within the subscription, -1 for a document without one. The
 	// engine writes the number there: 0 first, and one more in each NOTIFY.
 	Version int
+
+	// Times are the numbers of seconds that the engine writes when it sends the body,
+	// in the order in which they stand. See Times.Body.
+	Times []Time
 }
 
 // State is a composed state.

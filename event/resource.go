@@ -3,10 +3,8 @@ package event
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -326,15 +324,6 @@ func (v *views) body(view View) made {
 	}
 	v.made[view] = m
 	return m
-}
-
-// entityTag names a body for conditional notification (RFC 5839 §6.1): equal bodies
-// have equal tags, also after a restart.
-func entityTag(b Body) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(b.Type)) // never fails
-	_, _ = h.Write(b.Bytes)
-	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // drop takes a subscription out. The resource's lock is not held.

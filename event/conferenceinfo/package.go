@@ -122,7 +122,7 @@ func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v eve
 			out.Append(e.Clone())
 		}
 	}
-	return numbered(out), nil
+	return new(event.Times).Body(Type, out.Document()), nil
 }
 
 // MayPublish implements event.Publishable: a focus that is the conference, or one

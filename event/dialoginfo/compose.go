@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"rollcall/event"
 	"rollcall/sip"
@@ -20,7 +21,7 @@ func (p *Package) Compose(_ context.Context, _ sip.AOR, publications []event.Pub
 	list := slices.SortedFunc(slices.Values(publications), func(a, b event.Publication) int {
 		return cmp.Or(b.Changed.Compare(a.Changed), cmp.Compare(a.ID, b.ID))
 	})
-	var dialogs []*xmltree.Element
+	var dialogs []dialog
 	ids := map[string]bool{}
 	for _, pub := range list {
 		d, ok := pub.Parsed.(*Document)
@@ -32,50 +33,65 @@ func (p *Package) Compose(_ context.Context, _ sip.AOR, publications []event.Pub
 			if len(dialogs) == maxComposed {
 				break
 			}
-			if slices.ContainsFunc(dialogs[:from], func(have *xmltree.Element) bool { return same(have, e, false) }) {
+			if slices.ContainsFunc(dialogs[:from], func(have dialog) bool { return same(have.Element, e, false) }) {
 				continue
 			}
-			dialogs = append(dialogs, shown(e, pub.ID, ids))
+			dialogs = append(dialogs, shown(e, &pub, ids))
 		}
 	}
-	slices.SortStableFunc(dialogs, func(a, b *xmltree.Element) int { return cmp.Compare(attr(a, "id"), attr(b, "id")) })
+	slices.SortStableFunc(dialogs, func(a, b dialog) int { return cmp.Compare(attr(a.Element, "id"), attr(b.Element, "id")) })
 	return event.State{Value: dialogs}, nil
 }
 
-// shown is a dialog as it goes into the document, its id unique there.
-func shown(dialog *xmltree.Element, publication string, ids map[string]bool) *xmltree.Element {
-	e := dialog.Clone()
-	for d := e.Child(Space, "duration"); d != nil; d = e.Child(Space, "duration") {
-		e.Remove(d)
+// dialog is one of the state.
+type dialog struct {
+	*xmltree.Element           // without duration
+	since            time.Time // when it began, zero if that is not known or it is over
+}
+
+// shown is a dialog as it goes into the document, its id unique there. How long it
+// has been there counts from when it was published.
+func shown(published *xmltree.Element, pub *event.Publication, ids map[string]bool) dialog {
+	d := dialog{Element: published.Clone()}
+	if lasts, ok := durationOf(published); ok && stateOf(published) != "terminated" {
+		d.since = pub.Changed.Add(-lasts)
 	}
-	id := attr(e, "id")
+	for e := d.Child(Space, "duration"); e != nil; e = d.Child(Space, "duration") {
+		d.Remove(e)
+	}
+	id := attr(d.Element, "id")
 	for ids[id] {
-		id += "-" + publication
+		id += "-" + pub.ID
 	}
 	ids[id] = true
-	e.SetAttr("", "id", id)
-	return e
+	d.SetAttr("", "id", id)
+	return d
 }
 
 // Body implements event.Package.
 func (p *Package) Body(_ context.Context, resource sip.AOR, s event.State, v event.View) (event.Body, error) {
-	dialogs, _ := s.Value.([]*xmltree.Element)
+	dialogs, _ := s.Value.([]dialog)
+	var times event.Times
 	root := envelope(resource.String())
 	switch v.Class {
 	case "":
 		want := parseSelection(v.Params)
-		for _, e := range dialogs {
-			if want.matches(e) {
-				root.Append(described(e, want.sessions))
+		for _, d := range dialogs {
+			if want.matches(d.Element) {
+				e := described(d.Element, want.sessions)
+				if !d.since.IsZero() {
+					setDuration(e, times.Since(d.since))
+				}
+				root.Append(e)
 			}
 		}
 	case ClassOffline:
 	default: // what is not known is the least
-		if slices.ContainsFunc(dialogs, func(e *xmltree.Element) bool { return stateOf(e) != "terminated" }) {
+		if slices.ContainsFunc(dialogs, func(d dialog) bool { return stateOf(d.Element) != "terminated" }) {
 			root.Append(virtual())
 		}
 	}
-	return numbered(root), nil
+	return times.Body(Type, root.Document()), nil
 }
 
 // virtual is the dialog that stands for all (RFC 4235 §3.7.2: "confirmed" is
@@ -91,8 +107,8 @@ func virtual() *xmltree.Element {
 
 // described is a copy of the dialog, session descriptions only if they are asked
 // for (RFC 4235 §4.1.6.3).
-func described(dialog *xmltree.Element, sessions bool) *xmltree.Element {
-	e := dialog.Clone()
+func described(whole *xmltree.Element, sessions bool) *xmltree.Element {
+	e := whole.Clone()
 	if sessions {
 		return e
 	}

@@ -14,7 +14,9 @@
 // A session description is shown only to who may see all and asks for it with
 // include-session-description.
 //
-// Left out: the rule of RFC 4235 §3.3 that a party of a
-// dialog is not told of it. The element duration is dropped: it would be wrong a
-// second after it was published.
+// A duration counts from when it was published, and is right when a NOTIFY leaves. That
+// time goes by is no change. A dialog that was published without one, or has ended, has
+// none.
+//
+// Left out: the rule of RFC 4235 §3.3 that a party of a dialog is not told of it.
 package dialoginfo

@@ -117,9 +117,13 @@ func (d *Document) apply(old *Document) (*Document, error) {
 }
 
 // inherit returns the dialog with what need not be repeated: identities, targets
-// and session descriptions of the participants (RFC 4235 §4.1.6).
+// and session descriptions of the participants (RFC 4235 §4.1.6). When it began does
+// not change.
 func inherit(next, was *xmltree.Element) *xmltree.Element {
 	out := next.Clone()
+	if d := was.Child(Space, "duration"); d != nil && out.Child(Space, "duration") == nil {
+		setDuration(out, d.Text())
+	}
 	for _, side := range [...]string{"local", "remote"} {
 		old := was.Child(Space, side)
 		if old == nil {

@@ -134,6 +134,7 @@ func (p *Package) Parse(resource sip.AOR, typ string, body []byte, old *event.Pu
 		if was, err = ParseDocument(old.Body); err != nil {
 			return nil, "", nil, err
 		}
+		was = was.aged(max(time.Since(old.Changed), 0))
 	}
 	if d, err = d.apply(was); err != nil {
 		return nil, "", nil, err

@@ -1,8 +1,8 @@
 package dialoginfo
 
 import (
-	"bytes"
 	"slices"
+	"time"
 
 	"rollcall/event"
 	"rollcall/xmltree"
@@ -22,6 +22,11 @@ func (p *Package) Diff(prev, next event.Body, _ string) (event.Body, bool) {
 	if errA != nil || errB != nil {
 		return event.Body{}, false
 	}
+	began := map[string]time.Time{}
+	if !started(a, prev.Times, began, "prev ") || !started(b, next.Times, began, "next ") {
+		return event.Body{}, false
+	}
+	var times event.Times
 	root := envelope(attr(b, "entity"))
 	root.SetAttr("", "state", "partial")
 	before := map[string]*xmltree.Element{}
@@ -30,8 +35,13 @@ func (p *Package) Diff(prev, next event.Body, _ string) (event.Body, bool) {
 	}
 	for e := range b.Children(Space, "dialog") {
 		id := attr(e, "id")
-		if was := before[id]; was == nil || !was.Equal(e) {
-			root.Append(bare(e))
+		since := began["next "+id]
+		if was := before[id]; was == nil || !was.Equal(e) || !since.Equal(began["prev "+id]) {
+			c := bare(e)
+			if !since.IsZero() {
+				setDuration(c, times.Since(since))
+			}
+			root.Append(c)
 		}
 		delete(before, id)
 	}
@@ -40,8 +50,23 @@ func (p *Package) Diff(prev, next event.Body, _ string) (event.Body, bool) {
 			root.Append(ended(e))
 		}
 	}
-	diff := numbered(root)
+	diff := times.Body(Type, root.Document())
 	return diff, len(diff.Bytes) < len(next.Bytes)
+}
+
+// started notes when the dialogs of a document began, by prefix and id. False if the
+// times are not those of the document.
+func started(root *xmltree.Element, times []event.Time, began map[string]time.Time, prefix string) bool {
+	for e := range root.Children(Space, "dialog") {
+		if e.Child(Space, "duration") == nil {
+			continue
+		}
+		if len(times) == 0 {
+			return false
+		}
+		began[prefix+attr(e, "id")], times = times[0].At, times[1:]
+	}
+	return len(times) == 0
 }
 
 // bare is a copy of an element for a document whose root declares the namespace.
@@ -68,11 +93,4 @@ func ended(dialog *xmltree.Element) *xmltree.Element {
 // parseOwn reads what this package wrote, of any size.
 func parseOwn(b []byte) (*xmltree.Element, error) {
 	return xmltree.Parse(b, xmltree.Limits{Bytes: len(b), Depth: 64, Elements: len(b), Attributes: len(b), Name: len(b)})
-}
-
-// numbered is the body of a document whose version is 0.
-func numbered(root *xmltree.Element) event.Body {
-	b := root.Document()
-	const version = ` version="0"`
-	return event.Body{Type: Type, Bytes: b, Version: bytes.Index(b, []byte(version)) + len(version) - 2}
 }

@@ -201,6 +201,11 @@ func (s *suite) check(t *testing.T, b event.Body) {
 	if b.Version >= len(b.Bytes) || b.Version >= 0 && b.Bytes[b.Version] != '0' {
 		t.Fatalf("no digit 0 at %d of %s", b.Version, b.Bytes)
 	}
+	for i, at := range b.Times {
+		if at.Offset >= len(b.Bytes) || b.Bytes[at.Offset] != '0' || i > 0 && at.Offset <= b.Times[i-1].Offset {
+			t.Fatalf("time %d has no digit 0 at %d of %s", i, at.Offset, b.Bytes)
+		}
+	}
 	if len(b.Bytes) == 0 {
 		return
 	}
@@ -222,7 +227,7 @@ func (s *suite) check(t *testing.T, b event.Body) {
 
 // same reports whether two bodies are the same NOTIFY.
 func same(a, b event.Body) bool {
-	return a.Type == b.Type && a.Version == b.Version && bytes.Equal(a.Bytes, b.Bytes)
+	return a.Type == b.Type && a.Version == b.Version && bytes.Equal(a.Bytes, b.Bytes) && slices.Equal(a.Times, b.Times)
 }
 
 // body: equal publications, in any order, give equal bodies.

@@ -1,10 +1,8 @@
 package watcherinfo
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 
 	"rollcall/event"
@@ -25,6 +23,7 @@ func document(of string, resource sip.AOR, watchers []event.WatcherInfo, now tim
 	slices.SortStableFunc(watchers, func(a, b event.WatcherInfo) int {
 		return cmp.Or(cmp.Compare(rank(&a), rank(&b)), b.Since.Compare(a.Since))
 	})
+	var times event.Times
 	root := xmltree.New(Space, "", "watcherinfo")
 	root.SetAttr("", "version", "0")
 	root.SetAttr("", "state", "full")
@@ -32,12 +31,10 @@ func document(of string, resource sip.AOR, watchers []event.WatcherInfo, now tim
 	list.SetAttr("", "resource", resource.String())
 	list.SetAttr("", "package", of)
 	for i := range watchers[:min(len(watchers), MaxWatchers)] {
-		list.Append(element(&watchers[i], now))
+		list.Append(element(&watchers[i], now, &times))
 	}
 	root.Append(list)
-	b := root.Document()
-	const attr = ` version="0"`
-	return event.Body{Type: Type, Bytes: b, Version: bytes.Index(b, []byte(attr)) + len(attr) - 2}
+	return times.Body(Type, root.Document())
 }
 
 // rank puts first who waits for a decision.
@@ -59,7 +56,7 @@ func status(w *event.WatcherInfo) string {
 }
 
 // element writes one watcher.
-func element(w *event.WatcherInfo, now time.Time) *xmltree.Element {
+func element(w *event.WatcherInfo, now time.Time, times *event.Times) *xmltree.Element {
 	e := xmltree.New(Space, "", "watcher")
 	e.SetAttr("", "id", w.ID)
 	e.SetAttr("", "status", status(w))
@@ -67,10 +64,10 @@ func element(w *event.WatcherInfo, now time.Time) *xmltree.Element {
 	if w.Display != "" {
 		e.SetAttr("", "display-name", w.Display)
 	}
-	if left := w.Expires.Sub(now); left > 0 && w.Standing != event.Refused {
-		e.SetAttr("", "expiration", seconds(left))
+	if w.Expires.After(now) && w.Standing != event.Refused {
+		e.SetAttr("", "expiration", times.Left(w.Expires))
 	}
-	e.SetAttr("", "duration-subscribed", seconds(now.Sub(w.Since)))
+	e.SetAttr("", "duration-subscribed", times.Since(w.Since))
 	e.SetText(w.AOR.String())
 	return e
 }
@@ -87,8 +84,4 @@ func cause(w *event.WatcherInfo) string {
 		return "deactivated"
 	}
 	return "subscribe"
-}
-
-func seconds(d time.Duration) string {
-	return strconv.FormatInt(int64(max(d, 0)/time.Second), 10)
 }

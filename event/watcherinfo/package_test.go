@@ -47,7 +47,7 @@ func body(t *testing.T, p *Package, resource sip.AOR) event.Body {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Type != Type || b.Bytes[b.Version] != '0' || !strings.HasSuffix(string(b.Bytes[:b.Version]), `<watcherinfo version="`) {
+	if b.Bytes = b.Append(nil, 0, time.Now()); b.Type != Type || b.Bytes[b.Version] != '0' || !strings.HasSuffix(string(b.Bytes[:b.Version]), `<watcherinfo version="`) {
 		t.Errorf("%s, version at %d:\n%.200s", b.Type, b.Version, b.Bytes)
 	}
 	return b

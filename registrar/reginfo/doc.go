@@ -15,7 +15,8 @@
 // these apart. The events created, shortened, deactivated, probation and rejected
 // do not occur.
 //
-// Left out: the attributes expires and duration-registered, which RFC 3680 §5.1 has
-// optional: they differ at any time, so no document would equal the one before (RFC
-// 5839); display names, which the registrar does not keep; and GRUUs.
+// The attributes expires and duration-registered are right when a NOTIFY leaves. That
+// time goes by is no change.
+//
+// Left out: display names, which the registrar does not keep; and GRUUs.
 package reginfo

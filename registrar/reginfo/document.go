@@ -36,6 +36,7 @@ func (r *registration) state() string {
 // body writes the document: contacts in the order of their ids, those that have gone
 // last.
 func (r *registration) body() event.Body {
+	var times event.Times
 	root := xmltree.New(Space, "", "reginfo")
 	root.SetAttr("", "version", "0")
 	root.SetAttr("", "state", "full")
@@ -51,13 +52,15 @@ func (r *registration) body() event.Body {
 		if b.Updated.After(b.Registered) {
 			happened = "refreshed"
 		}
-		reg.Append(contact(b, "active", happened))
+		c := contact(b, "active", happened)
+		setTimes(c, &times, b.Expires, b.Registered)
+		reg.Append(c)
 	}
 	gone := slices.SortedFunc(slices.Values(r.gone), func(a, b ended) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range gone {
 		reg.Append(contact(&gone[i].Binding, "terminated", gone[i].event))
 	}
-	return numbered(root)
+	return times.Body(Type, root.Document())
 }
 
 // contact writes a binding.

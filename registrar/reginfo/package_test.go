@@ -140,13 +140,13 @@ func TestDocument(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
 	r := registration{aor: eventtest.AOR(t, "alice"), live: []registrar.Binding{{
 		ID: "b1", Contact: "sip:alice@192.0.2.10;x=<&>", Params: `;+sip.instance="<urn:uuid:1>";audio`, Q: 800, QSet: true,
-		CallID: "a\"b\x01\xff", CSeq: 7, Registered: at, Updated: at,
+		CallID: "a\"b\x01\xff", CSeq: 7, Registered: at, Updated: at, Expires: at.Add(time.Hour),
 	}}}
 	const want = `<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="full"><registration aor="sip:alice@example.com" id="1" state="active">` +
-		`<contact id="b1" state="active" event="registered" q="0.8" callid="a&quot;b" cseq="7"><uri>sip:alice@192.0.2.10;x=&lt;&amp;&gt;</uri>` +
+		`<contact id="b1" state="active" event="registered" q="0.8" callid="a&quot;b" cseq="7" expires="3500" duration-registered="100"><uri>sip:alice@192.0.2.10;x=&lt;&amp;&gt;</uri>` +
 		`<unknown-param name="+sip.instance">"&lt;urn:uuid:1&gt;"</unknown-param><unknown-param name="audio"/></contact></registration></reginfo>`
 	b := r.body()
-	got, err := xmltree.Parse(b.Bytes, xmltree.Limits{})
+	got, err := xmltree.Parse(b.Append(nil, 0, at.Add(100*time.Second)), xmltree.Limits{})
 	if err != nil {
 		t.Fatalf("%v: %s", err, b.Bytes)
 	}
