@@ -8,8 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"rollcall/config"
 	"rollcall/event"
 	"rollcall/sip"
+	"rollcall/store/redis/redistest"
 	"rollcall/xcap"
 )
 
@@ -122,10 +124,23 @@ func (c *client) publish(status int, body string, lines ...string) string {
 	return m.Other("SIP-ETag")
 }
 
-func TestPresence(t *testing.T) {
+// onBothStores runs a test over the store of this process and over Redis.
+func onBothStores(t *testing.T, f func(t *testing.T, onStore func(*config.Config))) {
+	t.Helper()
+	t.Parallel()
+	t.Run("embedded", func(t *testing.T) { f(t, func(*config.Config) {}) })
+	t.Run("redis", func(t *testing.T) {
+		url, _ := redistest.Start(t)
+		f(t, func(c *config.Config) { c.Store.URL = url })
+	})
+}
+
+func TestPresence(t *testing.T) { onBothStores(t, testPresence) }
+
+func testPresence(t *testing.T, onStore func(*config.Config)) {
 	for _, proto := range []string{"UDP", "TCP"} {
 		t.Run(proto, func(t *testing.T) {
-			h := start(t)
+			h := start(t, onStore)
 			w := h.watch("alice", proto, bobURI)
 			first := w.notify()
 			if state := first.Get(sip.HeaderSubscriptionState); !strings.HasPrefix(state, "active;expires=3600") {
@@ -183,8 +198,10 @@ func TestPublishRefused(t *testing.T) {
 	w.quiet(300 * time.Millisecond)
 }
 
-func TestStormOfChanges(t *testing.T) {
-	h := start(t)
+func TestStormOfChanges(t *testing.T) { onBothStores(t, testStormOfChanges) }
+
+func testStormOfChanges(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	w := h.watch("alice", "TCP", bobURI)
 	w.notify()
 	bob := h.client("bob", "TCP")
@@ -197,8 +214,10 @@ func TestStormOfChanges(t *testing.T) {
 	w.sees("note 99.")
 }
 
-func TestSubscriptionSurvivesRestart(t *testing.T) {
-	c := testConfig(t)
+func TestSubscriptionSurvivesRestart(t *testing.T) { onBothStores(t, testSubscriptionSurvivesRestart) }
+
+func testSubscriptionSurvivesRestart(t *testing.T, onStore func(*config.Config)) {
+	c := testConfig(t, onStore)
 	h := startWith(t, c, zap.NewNop())
 	c.Listen[0].Address, c.Listen[1].Address = h.Addrs()[0].String(), h.Addrs()[1].String()
 	w := h.watch("alice", "UDP", bobURI)
@@ -220,16 +239,20 @@ func TestSubscriptionSurvivesRestart(t *testing.T) {
 	}
 }
 
-func TestWatcherThatKnowsNothing(t *testing.T) {
-	h := start(t)
+func TestWatcherThatKnowsNothing(t *testing.T) { onBothStores(t, testWatcherThatKnowsNothing) }
+
+func testWatcherThatKnowsNothing(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	w := h.watch("alice", "UDP", bobURI)
 	m := w.next(5 * time.Second)
 	w.send(string(reply(m, 481)))
 	eventually(t, "without subscriptions", func() bool { return h.notifier.Counters.Subscriptions.Load() == 0 })
 }
 
-func TestSubscriptionIsReplaced(t *testing.T) {
-	h := start(t)
+func TestSubscriptionIsReplaced(t *testing.T) { onBothStores(t, testSubscriptionIsReplaced) }
+
+func testSubscriptionIsReplaced(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	w := h.watch("alice", "UDP", bobURI)
 	w.notify()
 	w.tag, w.callID, w.from = "", "again", "<sip:alice@example.com>;tag=again" // it has restarted
@@ -242,8 +265,10 @@ func TestSubscriptionIsReplaced(t *testing.T) {
 	}
 }
 
-func TestConnectionOfPublisherCloses(t *testing.T) {
-	h := start(t)
+func TestConnectionOfPublisherCloses(t *testing.T) { onBothStores(t, testConnectionOfPublisherCloses) }
+
+func testConnectionOfPublisherCloses(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	h.notifier.Reload(event.Settings{FlowGrace: 100 * time.Millisecond})
 	w := h.watch("alice", "UDP", bobURI)
 	w.notify()
@@ -254,8 +279,10 @@ func TestConnectionOfPublisherCloses(t *testing.T) {
 	w.sees("<basic>closed</basic>")
 }
 
-func TestFetch(t *testing.T) {
-	h := start(t)
+func TestFetch(t *testing.T) { onBothStores(t, testFetch) }
+
+func testFetch(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	w := h.watch("alice", "UDP", bobURI, "Expires: 0")
 	if m := w.notify(); m.Get(sip.HeaderSubscriptionState) != "terminated;reason=timeout" || m.Body() == "" {
 		t.Errorf("fetch:\n%s", m.Raw())
@@ -267,8 +294,10 @@ const blocking = `<cr:ruleset xmlns="urn:ietf:params:xml:ns:pres-rules" xmlns:cr
 	`<cr:conditions><cr:identity><cr:one id="sip:alice@example.com"/></cr:identity></cr:conditions>` +
 	`<cr:actions><sub-handling>%s</sub-handling></cr:actions><cr:transformations>%s</cr:transformations></cr:rule></cr:ruleset>`
 
-func TestRulesTakeEffectAtOnce(t *testing.T) {
-	h := start(t)
+func TestRulesTakeEffectAtOnce(t *testing.T) { onBothStores(t, testRulesTakeEffectAtOnce) }
+
+func testRulesTakeEffectAtOnce(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
 	put := func(handling, transformations string) {
 		t.Helper()
 		_, err := h.documents.Put(t.Context(), aor(t, "bob"), xcap.PresRules, "index", []byte(fmt.Sprintf(blocking, handling, transformations)))

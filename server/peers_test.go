@@ -137,3 +137,45 @@ func TestLostPublicationIsRefreshed(t *testing.T) {
 		t.Errorf("somebody was told:\n%s", m.Raw())
 	}
 }
+
+// TestOneOfManyPublications: of PUBLISHes with one entity-tag that come at once one is
+// taken, and the watcher is told that one's state last.
+func TestOneOfManyPublications(t *testing.T) { onBothStores(t, testOneOfManyPublications) }
+
+func testOneOfManyPublications(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
+	w := h.watch("alice", "UDP", bobURI)
+	w.notify()
+	etag := h.client("bob", "UDP").publish(200, pidf("bob", "open", "begin"))
+	w.sees("begin")
+	var clients []*client
+	var requests []string
+	for i := range 8 {
+		c := h.client("bob", "UDP")
+		clients = append(clients, c)
+		requests = append(requests, c.authorized("PUBLISH", bobURI, pidf("bob", "open", fmt.Sprintf("device %d.", i)),
+			"Event: presence", "Content-Type: application/pidf+xml", "SIP-If-Match: "+etag))
+	}
+	for i, c := range clients {
+		c.send(requests[i])
+	}
+	won := -1
+	for i, c := range clients {
+		m := c.next(20 * time.Second)
+		switch {
+		case m == nil:
+			t.Fatal("no answer")
+		case m.Status() == 200 && won < 0:
+			won = i
+		case m.Status() != 412:
+			t.Errorf("device %d: %d %s", i, m.Status(), m.Reason())
+		}
+	}
+	pubs, err := h.notifier.Publications(t.Context(), presence.Name, aor(t, "bob"))
+	if err != nil || won < 0 || len(pubs) != 1 || !strings.Contains(string(pubs[0].Body), fmt.Sprintf("device %d.", won)) {
+		t.Fatalf("device %d won, %d publications, %v", won, len(pubs), err)
+	}
+	if m := w.notify(); !strings.Contains(m.Body(), fmt.Sprintf("device %d.", won)) {
+		t.Errorf("device %d won, told:\n%s", won, m.Raw())
+	}
+}
