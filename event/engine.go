@@ -44,6 +44,9 @@ func (n *Notifier) Rules(pkg string, aor sip.AOR) {
 		r.mu.Unlock()
 		n.wake(r, false)
 	}
+	if k := n.packs[pkg]; k != nil && !aor.IsZero() {
+		k.tellObservers(aor) // of who waits without a subscription
+	}
 }
 
 // ObserveWatchers implements Engine. It is called at the start only.
@@ -65,25 +68,33 @@ func (n *Notifier) Watchers(pkg string, aor sip.AOR) []WatcherInfo {
 	if k == nil {
 		return nil
 	}
-	r := n.resource(k, aor, false)
-	if r == nil {
-		return nil
+	var list []WatcherInfo
+	if r := n.resource(k, aor, false); r != nil {
+		list = r.watchers()
 	}
+	return append(list, n.waiting(n.ctx, k, aor, list)...)
+}
+
+func (r *resource) watchers() (list []WatcherInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []WatcherInfo
 	for _, s := range r.subs {
-		id := s.id()
-		if s.parent != nil { // a list has a resource once
-			id = s.parent.id()
-		}
-		w := WatcherInfo{ID: id, AOR: s.watcher, Standing: s.standing, Event: "subscribe", Since: s.since, Expires: s.expires}
+		w := WatcherInfo{ID: s.told(), AOR: s.watcher, Standing: s.standing, Event: "subscribe", Since: s.since, Expires: s.expires}
 		if s.ended {
 			w.Standing, w.Event = Refused, s.reason
 		}
 		list = append(list, w)
 	}
 	return list
+}
+
+// told is the id that watcher information has for the subscription. A list has a
+// resource once.
+func (s *subscription) told() string {
+	if s.parent != nil {
+		return s.parent.id()
+	}
+	return s.id()
 }
 
 // Publications implements Engine.

@@ -19,6 +19,7 @@ import (
 
 	"rollcall/auth"
 	"rollcall/event"
+	"rollcall/event/watcherinfo"
 	"rollcall/sip"
 	"rollcall/sip/digest"
 	"rollcall/sip/siptest"
@@ -169,7 +170,7 @@ func (h *house) open() {
 	h.work = new(sync.WaitGroup)
 	h.notifier = event.New(event.Options{
 		Store: h.db, Requests: h.layer, Transport: ways{h.work}, Accounts: h.directory, Settings: h.settings, Log: zap.NewNop(), Go: h.work.Go,
-	}, h.board)
+	}, h.board, watcherinfo.New("board"))
 	if err := h.notifier.Recover(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}

@@ -141,7 +141,11 @@ func (n *Notifier) detach(s *subscription) {
 			if i := slices.Index(r.subs, e.sub); i >= 0 {
 				r.subs = slices.Delete(r.subs, i, i+1)
 			}
+			waits := e.sub.standing == Pending && s.reason == "timeout"
 			r.mu.Unlock()
+			if waits {
+				n.remember(r, e.sub, e.sub.told())
+			}
 			r.pack.tellObservers(r.aor)
 			n.settle(r)
 		}

@@ -49,6 +49,7 @@ type Settings struct {
 	MaxInAll      int           // subscriptions of this server; 500,000
 	MaxPublished  int           // publications for one resource and package; 32
 	FlowGrace     time.Duration // how long a publication outlives its connection; 30 s
+	GiveUp        time.Duration // how long a watcher is remembered that nobody decided about; a week
 }
 
 func (s *Settings) setDefaults() {
@@ -62,6 +63,9 @@ func (s *Settings) setDefaults() {
 	def(&s.MaxPublished, 32)
 	if s.FlowGrace <= 0 {
 		s.FlowGrace = 30 * time.Second
+	}
+	if s.GiveUp <= 0 {
+		s.GiveUp = 7 * 24 * time.Hour
 	}
 }
 

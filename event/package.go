@@ -196,7 +196,8 @@ type Source interface {
 	Start(e Engine)
 }
 
-// Engine is what a package may ask of the engine. Its methods do not block.
+// Engine is what a package may ask of the engine. Its methods wait for nothing but the
+// store.
 type Engine interface {
 	// Changed tells that the state of a resource may have changed.
 	Changed(pkg string, resource sip.AOR)
@@ -204,7 +205,7 @@ type Engine interface {
 	// watcher is judged again, and NOTIFYs go out. The zero AOR means all.
 	Rules(pkg string, resource sip.AOR)
 	// Watchers lists who subscribes to a resource at this server, ended ones for a
-	// moment too.
+	// moment too, and those that ended before anybody decided about them for Settings.GiveUp.
 	Watchers(pkg string, resource sip.AOR) []WatcherInfo
 	// ObserveWatchers makes f be called when a subscription of the package comes,
 	// goes or changes its standing. It must not block.

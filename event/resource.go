@@ -334,9 +334,13 @@ func (n *Notifier) drop(s *subscription) {
 	if i >= 0 {
 		r.subs = slices.Delete(r.subs, i, i+1)
 	}
+	waits := s.standing == Pending && s.reason == "timeout"
 	r.mu.Unlock()
 	if i < 0 {
 		return
+	}
+	if waits {
+		n.remember(r, s, s.told())
 	}
 	if s.list != nil {
 		n.detach(s)
