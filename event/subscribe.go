@@ -442,9 +442,13 @@ func (n *Notifier) Recover(ctx context.Context) error {
 	return nil
 }
 
-// Resume tells the watchers that Recover brought back. It is called when the
-// sockets are open.
+// Resume tells the watchers that Recover brought back, and looks for what was
+// published over connections of the last process. It is called when the sockets are
+// open.
 func (n *Notifier) Resume() {
+	if n.o.Store.Local() { // of another server's connections nothing is known
+		n.o.Go(n.losePublications)
+	}
 	for i := range n.shards {
 		sh := &n.shards[i]
 		sh.mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"rollcall/config"
 	"rollcall/event"
 	"rollcall/event/messagesummary"
@@ -177,5 +179,29 @@ func testOneOfManyPublications(t *testing.T, onStore func(*config.Config)) {
 	}
 	if m := w.notify(); !strings.Contains(m.Body(), fmt.Sprintf("device %d.", won)) {
 		t.Errorf("device %d won, told:\n%s", won, m.Raw())
+	}
+}
+
+// TestPublicationOfALostProcess: a connection that ended with the server's process is
+// gone like any other.
+func TestPublicationOfALostProcess(t *testing.T) {
+	c := testConfig(t, func(c *config.Config) { c.Presence.FlowGrace.Duration = 200 * time.Millisecond })
+	h := startWith(t, c, zap.NewNop())
+	c.Listen[0].Address, c.Listen[1].Address = h.Addrs()[0].String(), h.Addrs()[1].String()
+	w := h.watch("alice", "UDP", bobURI)
+	w.notify()
+	h.client("bob", "TCP").publish(200, pidf("bob", "open", "over a connection"))
+	w.sees("over a connection")
+	h.client("bob", "UDP").publish(200, strings.Replace(pidf("bob", "closed", "over none"), `id="t1"`, `id="t2"`, 1))
+	w.sees("over none")
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	startWith(t, c, zap.NewNop())
+	for {
+		m := w.notify()
+		if strings.Contains(m.Body(), "over none") && !strings.Contains(m.Body(), "over a connection") {
+			return
+		}
 	}
 }
