@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rollcall/archive"
 	"rollcall/archive/retain"
 )
 
@@ -32,7 +34,7 @@ type Record interface {
 	// Purge takes out of the record what is over its time.
 	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
 	// Act records that somebody reads the record: a search, a view, an export.
-	Act(ctx context.Context, actor string, a Act) error
+	Act(ctx context.Context, actor string, a Act) (Acted, error)
 }
 
 // Release is what became of a hold that was to be released.
@@ -54,6 +56,13 @@ type Act struct {
 	Action string `json:"action"` // "search", "view" or "export"
 	Object string `json:"object"` // the query, or the ID of a record
 	Reason string `json:"reason,omitempty"`
+	// Detail is what else is to be known of it.
+	Detail json.RawMessage `json:"detail,omitempty"`
+}
+
+// Acted is the record of an act.
+type Acted struct {
+	ID archive.ID `json:"id"`
 }
 
 // releaseHold is the body of POST /api/v1/holds/{name}/release.
@@ -110,7 +119,8 @@ func controlRecord(mux *http.ServeMux, b Record) {
 	mux.HandleFunc("POST /api/v1/record/acts", func(w http.ResponseWriter, r *http.Request) {
 		var a Act
 		if decode(w, r, &a) {
-			reply(w, struct{}{}, b.Act(r.Context(), actorOf(r), a))
+			acted, err := b.Act(r.Context(), actorOf(r), a)
+			reply(w, acted, err)
 		}
 	})
 }
@@ -146,8 +156,9 @@ func (c *Client) Purge(ctx context.Context) (done []retain.Purged, err error) {
 }
 
 // Act calls Record.Act.
-func (c *Client) Act(ctx context.Context, a Act) error {
-	return c.call(ctx, http.MethodPost, "/api/v1/record/acts", a, nil)
+func (c *Client) Act(ctx context.Context, a Act) (acted Acted, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/record/acts", a, &acted)
+	return acted, err
 }
 
 // RotateKey calls Record.RotateKey as the user who runs this process.

@@ -36,9 +36,9 @@ func (r *Record) decode(b []byte, keys Opener) error {
 	case formPlain:
 		return r.inner(p.content)
 	case formErased:
-		r.Content = Erased
+		r.Content, r.Commitment = Erased, p.commitment()
 	case formSealed:
-		r.Content = Sealed
+		r.Content, r.Commitment = Sealed, p.commitment()
 		if keys != nil {
 			return r.open(&p, keys)
 		}
@@ -78,7 +78,7 @@ func (r *Record) open(p *payload, keys Opener) error {
 	if sha256.Sum256(b) != p.commitment() {
 		return formatError("content is not what the record commits to")
 	}
-	r.Content = Present
+	r.Content, r.Commitment = Present, [commitment]byte{}
 	return r.inner(b)
 }
 

@@ -216,14 +216,12 @@ func (r *Record) tooLong() error {
 	return ErrTooLarge
 }
 
-// AppendBinary appends the record to b as the payload of its frame with plain
-// content, as FORMAT.md states it. Equal records give equal bytes.
+// AppendBinary appends the record to b as the payload of its frame, as
+// FORMAT.md states it, with plain content, or erased when it is not there. Equal
+// records give equal bytes.
 func (r *Record) AppendBinary(b []byte) ([]byte, error) {
 	if _, err := r.check(); err != nil {
 		return b, err
-	}
-	if r.Content != Present {
-		return b, fmt.Errorf("%w: its content is not there", ErrInvalid)
 	}
 	return r.encode(b, nil)
 }
@@ -256,7 +254,7 @@ func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	b = appendText(b, tagChannel, r.Channel)
 	b = appendText(b, tagFrom, r.From)
 	b = appendText(b, tagTo, r.To)
-	content := len(r.Raw) > 0
+	content := len(r.Raw) > 0 || r.Content != Present
 	if !content {
 		b = appendText(b, tagFromName, r.FromName)
 		b = appendText(b, tagSubject, r.Subject)
@@ -298,8 +296,12 @@ func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	b = appendText(b, tagAction, r.Action)
 	b = appendText(b, tagObject, r.Object)
 	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
-	if !content {
+	switch {
+	case !content:
 		return b, nil
+	case r.Content != Present:
+		b[start+atForm] = formErased
+		return append(b, r.Commitment[:]...), nil
 	}
 	if keys == nil || r.From == "" {
 		b[start+atForm] = formPlain

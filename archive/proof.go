@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -28,6 +29,11 @@ func (a Folder) Prover() (*Prover, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.ProverOf(signed)
+}
+
+// ProverOf returns a prover for an older checkpoint of the archive.
+func (a Folder) ProverOf(signed []byte) (*Prover, error) {
 	cp, err := ParseCheckpoint(signed)
 	if err != nil {
 		return nil, err
@@ -38,9 +44,9 @@ func (a Folder) Prover() (*Prover, error) {
 // ErrUnsigned is returned for a record that no checkpoint is over yet.
 var ErrUnsigned = errors.New("archive: the record is newer than the last checkpoint; one follows within a second")
 
-// Proof returns the proof that the record with this seq is in the archive, in
-// the form of C2SP tlog-proof: its index, hashes, and the checkpoint.
-func (p *Prover) Proof(seq uint64) ([]byte, error) {
+// Hashes returns the hashes that lead from the leaf of the record with this
+// seq to the root of the checkpoint (RFC 6962 §2.1.1).
+func (p *Prover) Hashes(seq uint64) (tlog.RecordProof, error) {
 	index := int64(seq) - 1
 	if index < 0 || index >= p.Checkpoint.Size {
 		return nil, ErrUnsigned
@@ -49,8 +55,18 @@ func (p *Prover) Proof(seq uint64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prove record %d: %w", seq, err)
 	}
+	return hashes, nil
+}
+
+// Proof returns the proof that the record with this seq is in the archive, in
+// the form of C2SP tlog-proof: its index, hashes, and the checkpoint.
+func (p *Prover) Proof(seq uint64) ([]byte, error) {
+	hashes, err := p.Hashes(seq)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\nindex %d\n", proofHead, index)
+	fmt.Fprintf(&b, "%s\nindex %d\n", proofHead, seq-1)
 	for _, h := range hashes {
 		fmt.Fprintln(&b, h)
 	}
@@ -110,16 +126,45 @@ func VerifyProof(leaf, proof []byte, keys ...note.Verifier) (uint64, *Checkpoint
 	return uint64(index) + 1, cp, nil
 }
 
-// Leaf returns what the tree commits to for the record: its envelope and the
-// commitment to its content. The content must be there, or the record have none.
-func (r *Record) Leaf() ([]byte, error) {
+// Commitments returns what the tree commits to for the record, its leaf, and
+// what the leaf commits to, its content: nil when it has none or that is gone.
+func (r *Record) Commitments() (leaf, content []byte, err error) {
 	b, err := r.AppendBinary(nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := splitPayload(b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return appendLeaf(nil, b, &p), nil
+	if p.form == formPlain {
+		content = p.content
+	}
+	return appendLeaf(nil, b, &p), content, nil
+}
+
+// FromCommitments reads a record from its leaf and its content, which may be
+// nil, and checks that the leaf commits to the content.
+func FromCommitments(leaf, content []byte) (*Record, error) {
+	if len(leaf) < recordHead {
+		return nil, formatError("leaf shorter than its head")
+	}
+	b := append([]byte(nil), leaf...)
+	switch {
+	case leaf[atForm] == formNone:
+		if content != nil {
+			return nil, formatError("content of a record that has none")
+		}
+	case len(leaf) < recordHead+commitment:
+		return nil, formatError("leaf without its commitment")
+	case content == nil:
+		b[atForm] = formErased
+	default:
+		if c := sha256.Sum256(content); string(c[:]) != string(leaf[len(leaf)-commitment:]) {
+			return nil, formatError("content is not what the record commits to")
+		}
+		b = append(b[:len(b)-commitment], content...)
+	}
+	r := new(Record)
+	return r, r.UnmarshalBinary(b)
 }

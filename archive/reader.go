@@ -438,6 +438,47 @@ func (a Folder) Scan(f func(*Record, Pos) error) error {
 	return r.each(f)
 }
 
+// LastSeq returns the seq of the newest record, 0 in an empty archive.
+func (a Folder) LastSeq() (uint64, error) {
+	r, err := Folder{Dir: a.Dir}.readerWhere(func(*header) bool { return true })
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	last := uint64(0)
+	for {
+		f, _, err := r.next()
+		var fault *Fault
+		switch {
+		case errors.Is(err, io.EOF):
+			if h := r.header; last == 0 && h.firstSeq > 0 {
+				last = h.firstSeq - 1 // the segment has no record yet
+			}
+			return last, nil
+		case errors.As(err, &fault): // Verify names it
+		case err != nil:
+			return 0, err
+		default:
+			last = seqOf(f)
+		}
+	}
+}
+
+// ScanFrom is Scan from the record with this seq on.
+func (a Folder) ScanFrom(seq uint64, f func(*Record) error) error {
+	r, err := a.readerAt(seq)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.each(func(rec *Record, _ Pos) error {
+		if rec.Seq < seq {
+			return nil
+		}
+		return f(rec)
+	})
+}
+
 // ScanSegment is Scan for one segment.
 func (a Folder) ScanSegment(number uint64, f func(*Record) error) error {
 	r := &Reader{dir: a.Dir, keys: a.Keys, number: number - 1}

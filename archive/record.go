@@ -152,8 +152,10 @@ type Record struct {
 	Raw         []byte
 	BodyOmitted bool
 	// Content says whether a reader found the content. While it is Sealed or
-	// Erased, Raw and the fields that stand with it are empty.
-	Content Content
+	// Erased, Raw and the fields that stand with it are empty, and Commitment
+	// is the SHA-256 of what was there.
+	Content    Content
+	Commitment [32]byte
 
 	Disposition Disposition // of an outcome
 	Status      uint16      // SIP status that ended it; 0 when there was none

@@ -99,12 +99,22 @@ type hashes struct {
 	a     Folder
 	size  int64
 	cache map[int64][]tlog.Hash // leaves, by the number of their tile
+	nodes map[node]tlog.Hash    // hashes above the leaves
 	lost  bool                  // a full tile was not there
 }
 
 func (a Folder) hashes(size int64) *hashes {
-	return &hashes{a: a, size: size, cache: make(map[int64][]tlog.Hash)}
+	return &hashes{a: a, size: size, cache: make(map[int64][]tlog.Hash), nodes: make(map[node]tlog.Hash)}
 }
+
+// node is a place in the tree.
+type node struct {
+	level int
+	n     int64
+}
+
+// maxNodes bounds the hashes above the leaves in memory, about 80 bytes each.
+const maxNodes = 1 << 17
 
 // ReadHashes implements tlog.HashReader.
 func (h *hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
@@ -133,6 +143,9 @@ func (h *hashes) hash(level int, n int64) (tlog.Hash, error) {
 		}
 		return leaves[n%tileWidth], nil
 	}
+	if found, ok := h.nodes[node{level, n}]; ok {
+		return found, nil
+	}
 	if level%tileHeight == 0 {
 		if tile, err := readTile(h.a.Dir, level/tileHeight, n/tileWidth); err == nil {
 			return tile[n%tileWidth], nil
@@ -146,7 +159,12 @@ func (h *hashes) hash(level int, n int64) (tlog.Hash, error) {
 	if err != nil {
 		return right, err
 	}
-	return tlog.NodeHash(left, right), nil
+	parent := tlog.NodeHash(left, right)
+	if len(h.nodes) >= maxNodes {
+		clear(h.nodes)
+	}
+	h.nodes[node{level, n}] = parent
+	return parent, nil
 }
 
 // maxCachedTiles bounds the tiles in memory, 8 KB each.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -169,15 +170,12 @@ func TestProofs(t *testing.T) {
 	}
 	proved := 0
 	for _, rec := range h.all(h.ring) {
-		leaf, err := rec.Leaf()
-		if rec.Content == archive.Erased {
-			if err == nil {
-				t.Fatal("the leaf of a record whose content is gone")
-			}
-			continue
-		}
-		if err != nil {
+		leaf, content, err := rec.Commitments()
+		if err != nil || rec.Content == archive.Erased && content != nil {
 			t.Fatal(err)
+		}
+		if again, err := archive.FromCommitments(leaf, content); err != nil || !reflect.DeepEqual(*again, rec) {
+			t.Fatalf("record %d from its leaf: %+v, %v", rec.Seq, again, err)
 		}
 		proof, err := p.Proof(rec.Seq)
 		if int64(rec.Seq) > p.Checkpoint.Size {

@@ -151,13 +151,17 @@ func (b backend) Purge(ctx context.Context, actor string) ([]retain.Purged, erro
 }
 
 // Act implements api.Record.
-func (b backend) Act(ctx context.Context, actor string, a api.Act) error {
+func (b backend) Act(ctx context.Context, actor string, a api.Act) (api.Acted, error) {
 	switch a.Action {
 	case "search", "view", "export":
-		_, err := b.act(ctx, actor, a.Action, a.Object, a.Reason, nil)
-		return err
+		var detail any
+		if len(a.Detail) > 0 {
+			detail = a.Detail
+		}
+		r, err := b.act(ctx, actor, a.Action, a.Object, a.Reason, detail)
+		return api.Acted{ID: r.ID()}, err
 	}
-	return fmt.Errorf("%w: %q is no act of a reader", api.ErrInvalid, a.Action)
+	return api.Acted{}, fmt.Errorf("%w: %q is no act of a reader", api.ErrInvalid, a.Action)
 }
 
 // retainError tells which of the API's errors an error is.

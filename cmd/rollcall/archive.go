@@ -26,8 +26,8 @@ func (a *app) archive() *cobra.Command {
 	var dir, keysDir string
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The record: search, show, verify, hold, release, erase, stats, tail",
-		Long: "search, show, verify, stats and tail read the files of an archive, with or without a server beside them; the others ask\n" +
+		Short: "The record: search, show, export, verify, hold, release, erase, stats, tail",
+		Long: "search, show, export, verify, stats and tail read the files of an archive, with or without a server beside them; the others ask\n" +
 			"the running server. What people do with the record of a running server is recorded, with who did it and why. The\n" +
 			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.\n" +
 			"What was said is sealed; it is shown to who can read keys_dir.",
@@ -67,7 +67,7 @@ func (a *app) archive() *cobra.Command {
 	}
 	reads := func(c *cobra.Command, act api.Act, as string) error { return a.reads(c, dir, act, as) }
 	c.AddCommand(a.archiveSearch(open, reads), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
-		a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
+		a.archiveExport(open), a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
 	return c
 }
 
@@ -265,7 +265,7 @@ func (a *app) archiveRotateKey() *cobra.Command {
 func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 	var asJSON bool
 	var keys []string
-	var checkpoint string
+	var checkpoint, exported string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that no record is missing or changed",
@@ -277,6 +277,14 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 		Example: "  rollcall archive verify\n  rollcall archive verify --dir copy/archive --key \"$(cat key.txt)\" --checkpoint yesterday.txt",
 		Args:    args(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			for i, k := range keys { // a key, or a file with one
+				if text, err := os.ReadFile(k); err == nil {
+					keys[i] = strings.TrimSpace(string(text))
+				}
+			}
+			if exported != "" {
+				return a.verifyExport(exported, keys, asJSON)
+			}
 			at, err := open()
 			if err != nil {
 				return err
@@ -285,11 +293,6 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 			if checkpoint != "" {
 				if o.Checkpoint, err = os.ReadFile(checkpoint); err != nil {
 					return fmt.Errorf("older checkpoint: %w", err)
-				}
-			}
-			for i, k := range keys { // a key, or a file with one
-				if text, err := os.ReadFile(k); err == nil {
-					o.Keys[i] = strings.TrimSpace(string(text))
 				}
 			}
 			if isTerminal(a.stderr) {
@@ -315,6 +318,7 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringArrayVar(&keys, "key", nil, "verifier `KEY` that must have signed, or a file with it (repeat for several)")
+	c.Flags().StringVar(&exported, "export", "", "`FOLDER` of an export, which is checked with nothing else at hand")
 	c.Flags().StringVar(&checkpoint, "checkpoint", "", "`FILE` with an older checkpoint of this archive")
 	return c
 }

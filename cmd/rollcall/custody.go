@@ -52,7 +52,8 @@ func (a *app) reads(c *cobra.Command, dir string, act api.Act, as string) error 
 	}
 	defer client.Close()
 	client.As = as
-	return client.Act(c.Context(), act)
+	_, err = client.Act(c.Context(), act)
+	return err
 }
 
 func (a *app) archiveHold() *cobra.Command {

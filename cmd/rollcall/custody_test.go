@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,27 @@ func TestCustodyCommands(t *testing.T) {
 	if out := s.ok("archive", "search", "noon", "--json"); !strings.Contains(out, `"class": "trading"`) || !strings.Contains(out, `"from_unit": "Desk 1"`) {
 		t.Errorf("the record lacks class or unit:\n%s", out)
 	}
+	// An export is checked elsewhere, with the public key alone.
+	s.fails(2, "--out names the folder", "archive", "export", "noon")
+	s.fails(1, "no message matches", "archive", "export", "nobody said this", "--out", "none")
+	if out := s.ok("archive", "export", "noon", "--format", "eml", "--out", "case-42", "--reason", "inquiry 7", "--as", "dora"); !strings.Contains(out, "2 messages") {
+		t.Errorf("export printed %q", out)
+	}
+	var stats struct{ Keys []string }
+	if err := json.Unmarshal([]byte(s.ok("archive", "stats", "--json")), &stats); err != nil || len(stats.Keys) != 1 {
+		t.Fatal(stats, err)
+	}
+	away := newShell(t)
+	if err := os.CopyFS(filepath.Join(away.dir, "copy"), os.DirFS(filepath.Join(s.dir, "case-42"))); err != nil {
+		t.Fatal(err)
+	}
+	if out := away.ok("archive", "verify", "--export", "copy", "--key", stats.Keys[0]); !strings.Contains(out, "ok\tcopy: 2 messages, ") || strings.Contains(out, "note") {
+		t.Errorf("verify --export printed %q", out)
+	}
+	if err := os.WriteFile(filepath.Join(away.dir, "copy", "checkpoint.txt"), []byte("forged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	away.fails(1, "damaged", "archive", "verify", "--export", "copy", "--key", stats.Keys[0])
 	key := s.ok("archive", "rotate-key")
 	if out := s.ok("archive", "stats"); !strings.Contains(out, strings.TrimSpace(key)) {
 		t.Errorf("stats lacks the new key:\n%s", out)
