@@ -13,13 +13,17 @@ import (
 
 // board is an event package for the tests of the engine: a line of text that bob
 // writes. Its class decides what is seen of it: "" all, "vague" whether there is
-// something, "offline" nothing. Its document is a number and the text.
+// something, "offline" nothing. Its document is a number and the text; in the type
+// text/x-change it is the text before and the one now.
 type board struct {
 	mu       sync.Mutex
 	rules    map[string]event.Verdict // by user
 	engine   event.Engine
 	composed int
+	compared int
 }
+
+const typeChange = "text/x-change"
 
 const (
 	vague   = "vague"
@@ -34,7 +38,7 @@ func newBoard() *board {
 }
 
 func (b *board) Spec() event.Spec {
-	return event.Spec{Name: "board", Types: []string{"text/plain"}, Publish: []string{"text/plain"},
+	return event.Spec{Name: "board", Types: []string{"text/plain", typeChange}, Publish: []string{"text/plain"},
 		Default: time.Hour, Min: time.Minute, Max: 24 * time.Hour}
 }
 
@@ -82,6 +86,17 @@ func (b *board) Body(_ context.Context, _ sip.AOR, s event.State, v event.View) 
 		text = ""
 	}
 	return event.Body{Type: "text/plain", Bytes: []byte("0 " + text)}, nil
+}
+
+func (b *board) Full(typ string) (string, bool) { return "text/plain", typ == typeChange }
+
+func (b *board) Diff(prev, next event.Body, typ string) (event.Body, bool) {
+	b.mu.Lock()
+	b.compared++
+	b.mu.Unlock()
+	_, from, _ := strings.Cut(string(prev.Bytes), " ")
+	_, to, _ := strings.Cut(string(next.Bytes), " ")
+	return event.Body{Type: typ, Bytes: []byte("0 " + from + " > " + to)}, true
 }
 
 func (b *board) MayPublish(_ context.Context, publisher, resource sip.AOR) error {

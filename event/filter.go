@@ -30,19 +30,9 @@ func (k *pack) readFilter(m *sip.Message, body string, list sip.AOR) (string, er
 	return strings.Clone(body), nil
 }
 
-// triggered reports whether a change is one that the watcher's filter wants told
-// (RFC 4660 §5.3.2). Triggers look at the document that was not filtered (RFC 4661
-// §3.6.1): before is that of what was told last, and that of now is returned.
-func (v *views) triggered(view View, before Body) (now Body, ok bool) {
-	open := view
-	open.Filter = ""
-	now = v.body(open).body
-	return now, v.r.pack.filter.Triggers(view.Filter, before, now)
-}
-
 // filterBy gives the subscription another filter. The resource's lock is held.
 func (s *subscription) filterBy(filter string) {
-	s.view.Filter, s.last, s.unfiltered = filter, Body{}, Body{}
+	s.view.Filter, s.last, s.unfiltered = filter, nil, nil
 }
 
 // filterMembers gives the members of a list another filter; what is told next is

@@ -159,7 +159,7 @@ func (n *Notifier) deliver(v *views, s *subscription) {
 	standing, view, tag, force, unfiltered := s.standing, s.view, s.tag, s.force, s.unfiltered
 	s.force, s.inFlight = false, false
 	r.mu.Unlock()
-	var m made
+	m := new(made)
 	if standing == Active {
 		if m = v.body(view); m.err != nil {
 			return

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -51,6 +52,53 @@ func TestLossDuplicationReordering(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPartialNotifications: on a bad network each change that is told begins where the
+// watcher is, and changes are worked out for all who share them together.
+func TestPartialNotifications(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.net.Loss, h.net.Duplicate, h.net.Jitter = 0.1, 0.2, 500*time.Millisecond
+		var phones []*phone
+		for range 100 {
+			p := h.phone("alice")
+			p.subscribe("Accept: text/plain;q=0.5, " + typeChange)
+			phones = append(phones, p)
+		}
+		settle(30 * time.Second)
+		etag := ""
+		const changes = 50
+		for i := range changes {
+			etag = h.tells(fmt.Sprint("state ", i), etag)
+			time.Sleep(time.Duration(i%7) * 300 * time.Millisecond)
+		}
+		for _, p := range phones[:20] { // the whole again
+			p.subscribe("Accept: " + typeChange)
+		}
+		settle(40 * time.Second)
+		partial := 0
+		for _, p := range phones {
+			has := ""
+			for i, n := range p.notices() {
+				from, to, changed := strings.Cut(n.text(), " > ")
+				switch {
+				case !changed:
+					has = n.text()
+				case i == 0 || from != has:
+					t.Fatalf("%q is changed by %q", has, n.text())
+				default:
+					has = to
+					partial++
+				}
+			}
+			if has != fmt.Sprint("state ", changes-1) {
+				t.Errorf("the last state is %q", has)
+			}
+		}
+		if partial < 1000 || h.board.compared > partial/2 {
+			t.Errorf("%d changes were told, and %d worked out", partial, h.board.compared)
+		}
+	})
 }
 
 // TestWaitingWatcherIsToldTheLatest: one who is slow to answer gets no more than the

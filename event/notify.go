@@ -43,7 +43,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	minGap, maxGap, match := s.minGap, s.maxGap, s.match
 	r.mu.Unlock()
 
-	var m made
+	m := new(made)
 	switch {
 	case s.list != nil:
 		r.mu.Lock()
@@ -59,7 +59,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		m = v.body(view)
 		switch {
 		case m.err != nil && ended: // the last NOTIFY may be without state (RFC 6665 §4.2.1.4)
-			m = made{}
+			m = new(made)
 		case m.err != nil: // told again when the state changes or the watcher asks
 			n.idle(s, force)
 			return
@@ -83,10 +83,8 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	body := m.body
 	if suppressed { // RFC 5839 §6.2: what changed is the head of the NOTIFY
 		body = Body{}
-	} else if partial != "" && !force && len(last.Bytes) > 0 {
-		if diff, ok := r.pack.partial.Diff(last, body, partial); ok {
-			body = diff
-		}
+	} else if partial != "" && !force {
+		body = v.change(view, last, partial)
 	}
 	r.mu.Lock()
 	s.number++
@@ -96,7 +94,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	}
 	s.sentAt, s.tag = now, m.tag
 	if partial != "" && !suppressed {
-		s.last = m.body
+		s.last = m
 	}
 	if !suppressed && s.match == match { // the watcher has another state now
 		s.match = ""

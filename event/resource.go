@@ -248,7 +248,7 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 		case v.Standing == Refused:
 			s.end("rejected") // RFC 6665 §4.1.3
 		case changed || v.Class != s.view.Class:
-			s.standing, s.view.Class, s.last, s.force = v.Standing, v.Class, Body{}, true
+			s.standing, s.view.Class, s.last, s.force = v.Standing, v.Class, nil, true
 		}
 		r.mu.Unlock()
 		if changed && s.parent == nil {
@@ -256,22 +256,6 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 			r.pack.tellObservers(r.aor)
 		}
 	}
-}
-
-// views makes bodies, each once for the subscriptions that share it.
-type views struct {
-	n        *Notifier
-	r        *resource
-	composed bool
-	state    State
-	err      error
-	made     map[View]made
-}
-
-type made struct {
-	body Body
-	tag  string
-	err  error
 }
 
 // compose loads what was published and has the package compose it.
@@ -295,35 +279,6 @@ func (r *resource) takeFresh() map[string]any {
 	f := r.fresh
 	r.fresh = nil
 	return f
-}
-
-// body returns what a view sees now.
-func (v *views) body(view View) made {
-	if m, ok := v.made[view]; ok {
-		return m
-	}
-	if !v.composed {
-		v.composed, v.err = true, errPanic
-		v.n.contain(v.r, func() { v.state, v.err = v.n.compose(v.n.ctx, v.r) })
-		if v.err != nil && v.err != errPanic { // which is counted
-			v.n.Counters.Failed.Add(1)
-			v.n.o.Log.Warn("compose event state", zap.String("event", v.r.pack.spec.Name), zap.String("aor", v.r.aor.String()), zap.Error(v.err))
-		}
-		v.r.mu.Lock()
-		v.r.until = v.state.Until
-		v.r.mu.Unlock()
-	}
-	m := made{err: v.err}
-	if m.err == nil {
-		m.err = errPanic
-		v.n.contain(v.r, func() { m.body, m.err = v.r.pack.Body(v.n.ctx, v.r.aor, v.state, view) })
-		m.tag = entityTag(m.body)
-	}
-	if v.made == nil {
-		v.made = map[View]made{}
-	}
-	v.made[view] = m
-	return m
 }
 
 // drop takes a subscription out. The resource's lock is not held.

@@ -50,9 +50,9 @@ type subscription struct {
 	retryAt   time.Time
 	tag       string // entity-tag of the last body (RFC 5839)
 	match     string // Suppress-If-Match, as long as the condition may hold
-	last      Body   // last full body; kept for partial ones only
+	last      *made  // last full body; kept for partial ones only
 
-	unfiltered Body // what a filter's last body was made of
+	unfiltered *made // what a filter's last body was made of
 
 	list   *list         // of a subscription to many resources
 	parent *subscription // of a member of a list: who is told instead
