@@ -40,7 +40,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	standing, view, force, ended, reason := s.standing, s.view, s.force, s.ended, s.reason
 	last, partial, tag, expires, unfiltered := s.last, s.partial, s.tag, s.expires, s.unfiltered
 	s.force, s.final = false, ended
-	minGap, maxGap, match := s.minGap, s.maxGap, s.match
+	minGap, maxGap, adaptive, match := s.minGap, s.maxGap, s.pace.rate(), s.match
 	r.mu.Unlock()
 
 	m := new(made)
@@ -93,6 +93,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		s.bound = s.number + numberBlock
 	}
 	s.sentAt, s.tag = now, m.tag
+	s.pace.count(now)
 	if partial != "" && !suppressed {
 		s.last = m
 	}
@@ -116,7 +117,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 	} else { // needs of clients: expires always stands there (RFC 6665 §4.1.3: SHOULD)
 		tail = append(append(tail, standing.String()...), ";expires="...)
 		tail = strconv.AppendInt(tail, int64(max(expires.Sub(now).Round(time.Second), time.Second)/time.Second), 10)
-		tail = appendRates(tail, minGap, maxGap)
+		tail = appendRates(tail, minGap, maxGap, adaptive)
 	}
 	tail = append(tail, "\r\n"...)
 	if s.list != nil { // RFC 4662 §4.4
@@ -166,19 +167,6 @@ func appendBody(b []byte, body Body, version uint32, now time.Time) []byte {
 	b = append(append(b, "Content-Type: "...), body.Type...)
 	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(body.Len(version, now)), 10)
 	return body.Append(append(b, "\r\n\r\n"...), version, now)
-}
-
-// appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2).
-func appendRates(b []byte, minGap, maxGap time.Duration) []byte {
-	rate := func(name string, gap time.Duration) {
-		if gap > 0 {
-			b = append(append(append(b, ';'), name...), '=')
-			b = strconv.AppendFloat(b, 1/gap.Seconds(), 'f', 3, 64)
-		}
-	}
-	rate("max-rate", minGap)
-	rate("min-rate", maxGap)
-	return b
 }
 
 // branchOf is the branch of a NOTIFY: the tag is unguessable, the number unique in it.
@@ -257,7 +245,7 @@ func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 		lost = !over
 		over = true
 	}
-	wake := !over && !s.dueAt().IsZero()
+	wake := !over && (!s.dueAt().IsZero() || s.longest() > 0) // a turn plans the next one
 	r.mu.Unlock()
 	if lost {
 		n.Counters.Ended.Add(1)

@@ -246,31 +246,6 @@ func (n *Notifier) published(k *pack, aor sip.AOR, etag string, parsed any) {
 	n.wake(r, true)
 }
 
-// losePublications marks what was published over connections that ended with the last
-// process.
-func (n *Notifier) losePublications() {
-	for owner, err := range n.o.Store.Keys(n.ctx, kindPublication) {
-		if err != nil {
-			n.o.Log.Warn("look for publications of closed connections", zap.Error(err))
-			return
-		}
-		pkg, at, _ := strings.Cut(owner, " ")
-		aor, err := sip.ParseAORString(at)
-		if err != nil {
-			continue
-		}
-		list, _, err := n.load(n.ctx, pkg, aor)
-		if err != nil {
-			continue
-		}
-		for i := range list {
-			if f := list[i].flow; f.Proto.Stream() && !n.o.Transport.Alive(f) {
-				n.losePublication(n.ctx, publishedAt{resourceKey{pkg, aor}, list[i].ID}, f)
-			}
-		}
-	}
-}
-
 // losePublication marks what was published over a connection that is gone.
 func (n *Notifier) losePublication(ctx context.Context, at publishedAt, f transport.Flow) {
 	grace := time.Now().UTC().Add(n.settings.Load().FlowGrace).Truncate(time.Millisecond)

@@ -75,3 +75,46 @@ func TestRatesThatAreNone(t *testing.T) {
 		}
 	})
 }
+
+// TestAdaptiveMinRate: without changes NOTIFYs come at the rate that was asked for, and
+// after a burst of changes later than without.
+func TestAdaptiveMinRate(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		etag := h.tells("still", "")
+		p := h.phone("alice").watches("Event: board;adaptive-min-rate=0.1")
+		if state := p.last().state; !strings.Contains(state, ";adaptive-min-rate=0.100") {
+			t.Errorf("Subscription-State: %s", state)
+		}
+		settle(10 * time.Minute)
+		from := len(p.notices())
+		settle(100 * time.Second)
+		if n := len(p.notices()) - from; n < 9 || n > 11 {
+			t.Errorf("%d NOTIFYs in 100 seconds", n)
+		}
+		for i := range 30 {
+			etag = h.tells(fmt.Sprint(i), etag)
+			settle(200 * time.Millisecond)
+		}
+		heard := p.notices()
+		burst := heard[len(heard)-1]
+		settle(time.Minute)
+		heard = p.notices()
+		next := heard[len(heard)-1]
+		for _, n := range heard {
+			if n.at.After(burst.at) {
+				next = n
+				break
+			}
+		}
+		if gap := next.at.Sub(burst.at); gap < 40*time.Second || burst.text() != "29" {
+			t.Errorf("%v after a burst", gap)
+		}
+		p.subscribe("Event: board")
+		settle(time.Second)
+		from = len(p.notices())
+		settle(5 * time.Minute)
+		if n := len(p.notices()); n != from || strings.Contains(p.last().state, "rate") {
+			t.Errorf("%d NOTIFYs without a rate: %s", n-from, p.last().state)
+		}
+	})
+}

@@ -137,7 +137,7 @@ func (n *Notifier) tell(r *resource) (more bool) {
 		switch {
 		case s.parent == nil && !now.Before(s.expires) && !s.ended:
 			s.end("timeout")
-		case s.maxGap > 0 && s.match == "" && !s.inFlight && !s.sentAt.IsZero() && now.Sub(s.sentAt) >= s.maxGap:
+		case !s.inFlight && s.silent(now):
 			s.force = true
 		}
 		if at := s.dueAt(); !at.IsZero() && !at.After(now) {
@@ -213,8 +213,8 @@ func (n *Notifier) plan(r *resource) {
 		if !s.ended && s.parent == nil {
 			earlier(s.expires)
 			earlier(s.review)
-			if s.maxGap > 0 && s.match == "" && !s.suspended && !s.sentAt.IsZero() {
-				earlier(s.sentAt.Add(s.maxGap))
+			if gap := s.longest(); gap > 0 && !s.suspended && !s.inFlight {
+				earlier(s.sentAt.Add(gap))
 			}
 		}
 		earlier(s.dueAt())

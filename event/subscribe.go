@@ -10,7 +10,6 @@ import (
 	"rollcall/sip"
 	"rollcall/sip/dialog"
 	"rollcall/sip/transport"
-	"rollcall/store"
 )
 
 // Request is what the server hands in: a request that passed Check, from an
@@ -383,82 +382,4 @@ func deviceOf(m *sip.Message) string {
 		return false
 	})
 	return strings.Clone(device)
-}
-
-// rates reads max-rate and min-rate (RFC 6446 §9.1), in NOTIFYs a second.
-func (s *subscription) rates(event string, interval time.Duration) {
-	_, params, _ := strings.Cut(event, ";")
-	read := func(name string) time.Duration {
-		v, ok := sip.Params(";" + params).Get(name)
-		if !ok {
-			return 0
-		}
-		rate, err := strconv.ParseFloat(v, 64)
-		if err != nil || !(rate > 0) || rate > 1000 {
-			return 0
-		}
-		return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
-	}
-	s.minGap, s.maxGap = max(read("max-rate"), interval), read("min-rate")
-	if s.maxGap > 0 {
-		s.maxGap = max(s.maxGap, time.Second, s.minGap) // no stranger has this server send faster
-	}
-}
-
-// Recover brings back what the last process served. Each watcher is told the
-// state, since what happened meanwhile is not known. Those of connections wait
-// until their watcher comes back.
-func (n *Notifier) Recover(ctx context.Context) error {
-	for owner, err := range n.o.Store.Keys(ctx, kindSubscription) {
-		if err != nil {
-			return err
-		}
-		set, err := n.o.Store.Load(ctx, store.Key{Kind: kindSubscription, Owner: owner})
-		if err != nil {
-			return err
-		}
-		for _, item := range set.Items {
-			s, pkg, aor, members, err := decodeSubscription(item)
-			k := n.packs[strings.TrimSuffix(pkg, listSuffix)]
-			if err != nil || k == nil {
-				continue
-			}
-			in := k
-			if s.list != nil {
-				in = k.list
-				n.enroll(ctx, k, s, members)
-			}
-			s.force, s.suspended = true, s.flow.Proto.Stream()
-			if n.enter(in, aor, s) == nil {
-				if s.list != nil {
-					n.attach(k, s)
-				}
-				s.r.mu.Lock()
-				s.r.judge = true
-				s.r.mu.Unlock()
-			}
-		}
-	}
-	return nil
-}
-
-// Resume tells the watchers that Recover brought back, and looks for what was
-// published over connections of the last process. It is called when the sockets are
-// open.
-func (n *Notifier) Resume() {
-	if n.o.Store.Local() { // of another server's connections nothing is known
-		n.o.Go(n.losePublications)
-	}
-	for i := range n.shards {
-		sh := &n.shards[i]
-		sh.mu.Lock()
-		var all []*resource
-		for _, r := range sh.resources {
-			all = append(all, r)
-		}
-		sh.mu.Unlock()
-		for _, r := range all {
-			n.wake(r, false)
-		}
-	}
 }

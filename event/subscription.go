@@ -35,6 +35,7 @@ type subscription struct {
 	expires  time.Time
 	minGap   time.Duration // RFC 6446 max-rate
 	maxGap   time.Duration // RFC 6446 min-rate
+	pace     *pace         // RFC 6446 adaptive-min-rate, nil for none; it does not outlive the process
 
 	number uint32 // CSeq of the last NOTIFY, and the version of its document
 	bound  uint32 // number is stored no further than here: a restart goes on from it
