@@ -64,7 +64,6 @@ func TestFaults(t *testing.T) {
 			`rollcall.toml:3: archive.journal: journal "redis" is not supported by this version; write "file"`,
 			`rollcall.toml:4: archive.durability: durability "replicated" is not supported by this version`,
 			`rollcall.toml:5: archive.on_failure: on_failure "spool" is not supported by this version`}},
-		{"policy", ok + "[policy]\nfile = \"policy.toml\"\n", []string{"rollcall.toml:3: policy.file: policy files are not supported by this version"}},
 		{"store", ok + "store.url = \"mysql://x\"\n", []string{`rollcall.toml:2: store.url: kind of store "mysql" is not known`}},
 		{"password stays hidden", ok + "[store]\nurl = \"redis://u:secret@[::1\"\n", []string{`rollcall.toml:3: store.url: "[::1" is not a host`}},
 		{"sentinel without master", ok + "store.url = \"redis+sentinel://a,b\"\n", []string{"rollcall.toml:2: store.url: names no master"}},

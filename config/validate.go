@@ -67,9 +67,6 @@ func (v *validator) top() {
 	if _, err := time.LoadLocation(c.TimeZone); err != nil || c.TimeZone == "Local" || c.TimeZone == "" {
 		v.fault("time_zone", `write a name such as "UTC" or "Europe/Berlin"`, "time zone %q is not known", c.TimeZone)
 	}
-	if c.Policy.File != "" {
-		v.fault("policy.file", "remove the key: all within the domains is allowed", "policy files are not supported by this version")
-	}
 	if c.HTTP.Address != "" {
 		v.address("http.address", c.HTTP.Address)
 	}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ func (n *Notifier) Changed(pkg string, aor sip.AOR) {
 		n.wake(r, true)
 	}
 }
+
+// Packages returns the names of the packages that are served.
+func (n *Notifier) Packages() []string { return slices.Sorted(maps.Keys(n.packs)) }
 
 // Rules implements Engine.
 func (n *Notifier) Rules(pkg string, aor sip.AOR) {

@@ -82,6 +82,10 @@ type Options struct {
 	// still there. Nil: it is not.
 	Bound func(ctx context.Context, account sip.AOR, from netip.Addr) bool
 
+	// Apart names the rule of the company that keeps a watcher from learning anything of
+	// a resource, whatever the package would allow; "" when none does. Nil: none does.
+	Apart func(ctx context.Context, watcher, resource sip.AOR) string
+
 	Settings Settings
 	Log      *zap.Logger
 	// Go runs what has to wait on a goroutine of its own.
@@ -109,7 +113,18 @@ type pack struct {
 	members MemberFilter
 	viewer  Viewer
 	observe []func(sip.AOR)
-	list    *pack // of its lists: a queue beside that of the single resource
+	apart   func(ctx context.Context, watcher, resource sip.AOR) string // nil: none
+	list    *pack                                                       // of its lists: a queue beside that of the single resource
+}
+
+// Authorize asks the company's rules first, and then the package.
+func (k *pack) Authorize(ctx context.Context, resource sip.AOR, w Watcher) (Verdict, error) {
+	if k.apart != nil {
+		if rule := k.apart(ctx, w.AOR, resource); rule != "" {
+			return Verdict{Rule: rule}, nil
+		}
+	}
+	return k.Package.Authorize(ctx, resource, w)
 }
 
 // listSuffix marks the lists of a package in the store.
@@ -162,7 +177,7 @@ func New(o Options, packages ...Package) *Notifier {
 	}
 	var names []string
 	for _, p := range packages {
-		k := &pack{Package: p, spec: p.Spec()}
+		k := &pack{Package: p, spec: p.Spec(), apart: o.Apart}
 		k.publish, _ = p.(Publishable)
 		k.partial, _ = p.(Partial)
 		k.filter, _ = p.(Filterable)

@@ -57,7 +57,7 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	o := r.outgoing(tx, id.AOR(), a)
 
 	// Policy. A refusal is recorded too.
-	decision := r.settings.Load().Rules.Message(o.from, o.to)
+	decision := r.decide(o)
 
 	// Journal. Nothing has left before this.
 	rec := records.Get().(*archive.Record)
@@ -72,6 +72,23 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	if err != nil {
 		r.recorded(tx, o, decision, archive.Receipt{}, err)
 	}
+}
+
+// decide asks the rules about a message.
+func (r *Relay) decide(o *outgoing) policy.Decision {
+	rules := r.settings.Load().Rules
+	m := policy.Message{FromDomain: o.from.Domain(), ToDomain: o.to.Domain()}
+	if rules.Names() {
+		m.From, m.To = policy.Party{AOR: o.from.String()}, policy.Party{AOR: o.to.String()}
+		if r.o.Parties != nil {
+			m.From, m.To = r.o.Parties(o.from, o.to)
+		}
+		m.UserAgent, m.ContentType, m.At = o.req.Get(sip.HeaderUserAgent), o.req.Get(sip.HeaderContentType), o.received
+		if !o.composing {
+			m.Body = o.req.Body()
+		}
+	}
+	return rules.Message(&m)
 }
 
 // records are used again: a record is large, and each message has two.
@@ -146,7 +163,7 @@ func (r *Relay) record(rec *archive.Record, tx *transaction.Server, o *outgoing,
 		CallID: m.CallID(), CSeq: cseq, Branch: m.Via().Branch, Method: m.Method(), RequestURI: m.RequestURI(),
 		Source: tx.Source().String(), Device: senderDevice(m), UserAgent: m.Get(sip.HeaderUserAgent),
 		ContentType: m.Get(sip.HeaderContentType), MessageID: imdnMessageID(m), Date: m.Get(sip.HeaderDate),
-		Decision: d.String(), Rule: d.Rule(), Raw: m.Bytes(), RequestKey: o.key,
+		Decision: d.String(), Rule: d.Rule(), Policy: d.Version(), Flags: d.Flags(), Raw: m.Bytes(), RequestKey: o.key,
 	}
 	if !r.settings.Load().Rules.Ours(o.to.Domain()) {
 		rec.Direction = archive.Out

@@ -134,5 +134,5 @@ func (r *Relay) ServePast(tx *transaction.Server, past Past, a Admission) {
 		return
 	}
 	o := r.outgoing(tx, past.from, a)
-	r.recorded(tx, o, r.settings.Load().Rules.Message(o.from, o.to), past.p.receipt, nil)
+	r.recorded(tx, o, r.decide(o), past.p.receipt, nil)
 }

@@ -74,6 +74,9 @@ type Options struct {
 	Store     store.Store
 	Locations Locations
 	Accounts  Accounts
+	// Parties tells what the rules want to know of a sender and of the one a message is
+	// for. It must not block. It may be nil: then the addresses are all they get.
+	Parties func(from, to sip.AOR) (policy.Party, policy.Party)
 	// Describe adds to the record of a message what is known of its sender and of the
 	// one it is for. It must not block. It may be nil.
 	Describe     func(rec *archive.Record, from auth.Identity, to sip.AOR)

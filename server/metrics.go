@@ -10,11 +10,12 @@ import (
 
 // counters are those of the dispatch itself; each package below has its own.
 type counters struct {
-	malformed counter
-	panics    counter
-	unknown   counter
-	requests  map[string]*counter // by method; filled once
-	answers   [7]counter          // by class
+	malformed    counter
+	panics       counter
+	unknown      counter
+	policyFaults counter             // policy files that were not good
+	requests     map[string]*counter // by method; filled once
+	answers      [7]counter          // by class
 }
 
 type counter struct{ n atomic.Uint64 }
@@ -52,6 +53,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
+	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
 	for m, c := range s.counters.requests {
 		count("rollcall_server_requests_total", "Requests served, without retransmissions, by method.", prometheus.Labels{"method": m}, c.n.Load)
 	}

@@ -117,13 +117,23 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
 		Ahead: s.ahead,
 	})
+	rules, err := loadRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.rules.Store(rules)
+	if v := rules.Version(); v != "" {
+		if _, err := s.act(s.ctx, itself, actPolicy, v, "start", nil); err != nil {
+			return nil, fmt.Errorf("record the policy: %w", err)
+		}
+	}
 	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes})
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
 		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
-		Describe: s.describe,
-	}, relaySettings(cfg))
+		Describe: s.describe, Parties: s.parties,
+	}, relaySettings(cfg, s.rules.Load()))
 	packages, err := s.packages(cfg)
 	if err != nil {
 		s.relay.Close()
@@ -132,7 +142,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	}
 	s.notifier = event.New(event.Options{
 		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
-		Lists: lists{s.documents}, Bound: s.boundFrom, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
+		Apart: s.apart, Lists: lists{s.documents}, Bound: s.boundFrom, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
 	}, packages...)
 	if err := s.recover(); err != nil {
 		s.notifier.Close()
@@ -207,8 +217,7 @@ func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
 	}
 }
 
-func relaySettings(cfg *config.Config) im.Settings {
-	peers := map[string]string{}
+func relaySettings(cfg *config.Config, rules *policy.Rules) im.Settings {
 	set := im.Settings{
 		OfflineLife: cfg.IM.OfflineLife.Duration, OfflineLimit: cfg.IM.OfflineLimit, AnswerAfter: cfg.IM.AnswerAfter.Duration,
 	}
@@ -217,11 +226,22 @@ func relaySettings(cfg *config.Config) im.Settings {
 		if p.Transport == "tcp" {
 			proto = transport.TCP
 		}
-		peers[p.Domain] = p.Name
 		set.Peers = append(set.Peers, im.Peer{Name: p.Name, Domain: p.Domain, Address: p.Address, Proto: proto})
 	}
-	set.Rules = policy.New(cfg.Domains, peers)
+	set.Rules = rules
 	return set
+}
+
+// loadRules reads the policy.
+func loadRules(cfg *config.Config) (*policy.Rules, error) {
+	peers := map[string]string{}
+	for _, p := range cfg.Peer {
+		peers[p.Domain] = p.Name
+	}
+	if cfg.Policy.File == "" {
+		return policy.New(cfg.Domains, peers), nil
+	}
+	return policy.Load(cfg.Policy.File, cfg.Domains, peers, cfg.Location())
 }
 
 // Reload applies what may change while the server runs; docs/config.md says for
@@ -233,10 +253,11 @@ func (s *Server) Reload(cfg *config.Config) error {
 	next := *s.cfg.Load()
 	classes := classesOf(cfg)
 	s.classes.Store(&classes)
-	next.Retention = cfg.Retention
+	next.Retention, next.Policy = cfg.Retention, cfg.Policy
 	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone, next.Presence = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone, cfg.Presence
 	s.registrar.Reload(s.registrarOptions(&next))
-	s.relay.Reload(relaySettings(&next))
+	s.loadPolicy(&next)
+	s.relay.Reload(relaySettings(&next, s.rules.Load()))
 	s.notifier.Reload(eventSettings(&next))
 	s.cfg.Store(&next)
 	s.log.Info("configuration reloaded")

@@ -24,6 +24,7 @@ import (
 	"rollcall/config"
 	"rollcall/event"
 	"rollcall/im"
+	"rollcall/policy"
 	"rollcall/registrar"
 	"rollcall/sip/transaction"
 	"rollcall/sip/transport"
@@ -54,6 +55,7 @@ type Server struct {
 	signers   *keys.Signers // of its checkpoints
 	classes   atomic.Pointer[retain.Classes]
 	keeper    *retain.Keeper
+	rules     atomic.Pointer[policy.Rules]
 	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory
 	documents *xcap.Documents
@@ -85,6 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err == nil {
 		s.work.Go(func() { s.segments(s.ctx) })
 		s.work.Go(func() { s.purges(s.ctx) })
+		s.work.Go(func() { s.watchPolicy(s.ctx) })
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {
 		case <-ctx.Done():
