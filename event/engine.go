@@ -84,8 +84,11 @@ func (r *resource) watchers() (list []WatcherInfo) {
 	defer r.mu.Unlock()
 	for _, s := range r.subs {
 		w := WatcherInfo{ID: s.told(), AOR: s.watcher, Standing: s.standing, Event: "subscribe", Since: s.since, Expires: s.expires}
-		if s.ended {
+		switch {
+		case s.ended:
 			w.Standing, w.Event = Refused, s.reason
+		case s.approved:
+			w.Event = "approved"
 		}
 		list = append(list, w)
 	}

@@ -248,6 +248,7 @@ func (n *Notifier) review(r *resource, all bool, now time.Time) {
 		case v.Standing == Refused:
 			s.end("rejected") // RFC 6665 §4.1.3
 		case changed || v.Class != s.view.Class:
+			s.approved = s.approved || s.standing == Pending
 			s.standing, s.view.Class, s.last, s.force = v.Standing, v.Class, nil, true
 		}
 		r.mu.Unlock()

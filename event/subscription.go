@@ -29,6 +29,7 @@ type subscription struct {
 	partial string // the partial body type that is sent once a full one was
 
 	standing Standing
+	approved bool // it was pending before
 	rule     string
 	review   time.Time // when the verdict may change by itself
 	since    time.Time

@@ -60,6 +60,19 @@ func TestWatcherThatNobodyDecidedAbout(t *testing.T) {
 	}
 }
 
+// TestApprovedWatcher: watcher information says what led to where a watcher stands.
+func TestApprovedWatcher(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		dave := h.phone("dave").watches()
+		bob := h.phone("bob").watches("Event: board.winfo")
+		h.board.rule("dave", event.Verdict{Standing: event.Active}, aor(t, "bob"))
+		settle(time.Second)
+		if b := bob.last().body; !strings.Contains(b, `status="active" event="approved"`) || !strings.HasPrefix(dave.last().state, "active") {
+			t.Errorf("%s\n%s", dave.last().state, b)
+		}
+	})
+}
+
 // TestDecisionAboutOneThatWaits: who watches his watchers is told of a decision about
 // one that has no subscription.
 func TestDecisionAboutOneThatWaits(t *testing.T) {
