@@ -38,7 +38,7 @@ func (s *subscription) filterBy(filter string) {
 // filterMembers gives the members of a list another filter; what is told next is
 // made by it.
 func (n *Notifier) filterMembers(s *subscription, filter string) {
-	for _, e := range s.list.members {
+	for _, e := range s.members() {
 		if r := e.sub.r; r != nil {
 			r.mu.Lock()
 			e.sub.filterBy(filter)

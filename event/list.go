@@ -19,7 +19,9 @@ type Member struct {
 	Name string // display name
 }
 
-// Lists knows resource lists (RFC 4662 §3).
+// Lists knows resource lists (RFC 4662 §3). If its value has a method
+// Observe(func(owner sip.AOR)), that is called once with what must be told whose lists
+// may have changed.
 type Lists interface {
 	// Members returns the members of a list that is watched by its URI, nested ones
 	// resolved, each once. False: the URI is no list. An error of the list's is a
@@ -44,9 +46,10 @@ const (
 // list is what a subscription to many resources has besides. The lock of its
 // subscription's resource guards it.
 type list struct {
-	members  []*member
-	bare     bool // Content-ID without brackets, for who knows no other form
-	told     bool // full state went out since the last SUBSCRIBE
+	members  []*member // replaced as a whole
+	inBody   bool      // the SUBSCRIBE carried it
+	bare     bool      // Content-ID without brackets, for who knows no other form
+	told     bool      // full state went out since the last SUBSCRIBE
 	boundary string
 }
 
@@ -69,6 +72,13 @@ func (s *subscription) weight() int {
 		return 1
 	}
 	return 1 + len(s.list.members)
+}
+
+// members are those of the subscription's list now.
+func (s *subscription) members() []*member {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	return s.list.members
 }
 
 // listOf returns the members that a SUBSCRIBE is about; nil for a single resource.
@@ -109,23 +119,27 @@ const statusExtensionRequired = 421
 // itself: who may not see one learns no more of it than that.
 func (n *Notifier) enroll(ctx context.Context, k *pack, s *subscription, members []Member) {
 	for _, m := range members {
-		e := &member{aor: m.AOR, name: m.Name, changed: true}
-		e.sub = &subscription{watcher: s.watcher, event: s.event, view: s.view, since: s.since, expires: s.expires, parent: s, entry: e, force: true}
-		known, err := n.o.Accounts.Has(ctx, m.AOR)
-		if err == nil && known {
-			v, err := k.Authorize(ctx, m.AOR, Watcher{AOR: s.watcher, Event: s.event})
-			if err == nil {
-				e.sub.standing, e.sub.rule, e.sub.review, e.sub.view.Class = v.Standing, v.Rule, v.Until, v.Class
-			}
-		}
-		e.standing = e.sub.standing
-		s.list.members = append(s.list.members, e)
+		s.list.members = append(s.list.members, n.member(ctx, k, s, m))
 	}
 }
 
-// attach puts the members into the queues of their resources.
-func (n *Notifier) attach(k *pack, s *subscription) {
-	for _, e := range s.list.members {
+func (n *Notifier) member(ctx context.Context, k *pack, s *subscription, m Member) *member {
+	e := &member{aor: m.AOR, name: m.Name, changed: true}
+	e.sub = &subscription{watcher: s.watcher, event: s.event, view: s.view, since: s.since, expires: s.expires, parent: s, entry: e, force: true}
+	known, err := n.o.Accounts.Has(ctx, m.AOR)
+	if err == nil && known {
+		v, err := k.Authorize(ctx, m.AOR, Watcher{AOR: s.watcher, Event: s.event})
+		if err == nil {
+			e.sub.standing, e.sub.rule, e.sub.review, e.sub.view.Class = v.Standing, v.Rule, v.Until, v.Class
+		}
+	}
+	e.standing = e.sub.standing
+	return e
+}
+
+// attach puts members into the queues of their resources.
+func (n *Notifier) attach(k *pack, members []*member) {
+	for _, e := range members {
 		if e.sub.standing != Refused {
 			n.join(k, e.aor, e.sub)
 			k.tellObservers(e.aor)
@@ -133,9 +147,9 @@ func (n *Notifier) attach(k *pack, s *subscription) {
 	}
 }
 
-// detach takes them out.
-func (n *Notifier) detach(s *subscription) {
-	for _, e := range s.list.members {
+// detach takes members of a subscription's list out of them.
+func (n *Notifier) detach(s *subscription, members []*member) {
+	for _, e := range members {
 		if r := e.sub.r; r != nil {
 			r.mu.Lock()
 			if i := slices.Index(r.subs, e.sub); i >= 0 {
@@ -194,7 +208,7 @@ func (n *Notifier) deliver(v *views, s *subscription) {
 func (n *Notifier) listBody(s *subscription, version uint32, full bool) Body {
 	r := s.r
 	if full { // what the members have not told yet
-		for _, e := range s.list.members {
+		for _, e := range s.members() {
 			n.catchUp(r, e)
 		}
 	}

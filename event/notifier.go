@@ -144,7 +144,8 @@ type Notifier struct {
 	flows    flows
 
 	countMu  sync.Mutex
-	watchers map[sip.AOR]int // subscriptions of each watcher
+	watchers map[sip.AOR]int                        // subscriptions of each watcher
+	lists    map[sip.AOR]map[*subscription]struct{} // those to lists, of each watcher
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -169,7 +170,7 @@ type resourceKey struct {
 // request, Close at the end.
 func New(o Options, packages ...Package) *Notifier {
 	o.Settings.setDefaults()
-	n := &Notifier{o: o, packs: map[string]*pack{}, seed: maphash.MakeSeed(), watchers: map[sip.AOR]int{}}
+	n := &Notifier{o: o, packs: map[string]*pack{}, seed: maphash.MakeSeed(), watchers: map[sip.AOR]int{}, lists: map[sip.AOR]map[*subscription]struct{}{}}
 	n.settings.Store(&o.Settings)
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	for i := range n.shards {
@@ -194,6 +195,9 @@ func New(o Options, packages ...Package) *Notifier {
 		if s, ok := p.(Source); ok {
 			s.Start(n)
 		}
+	}
+	if l, ok := o.Lists.(interface{ Observe(func(owner sip.AOR)) }); ok {
+		l.Observe(n.relist)
 	}
 	n.wg.Go(n.run)
 	return n

@@ -36,7 +36,7 @@ func (n *Notifier) Recover(ctx context.Context) error {
 			s.force, s.suspended = true, s.flow.Proto.Stream()
 			if n.enter(in, aor, s) == nil {
 				if s.list != nil {
-					n.attach(k, s)
+					n.attach(k, s.list.members)
 				}
 				s.r.mu.Lock()
 				s.r.judge = true

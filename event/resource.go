@@ -291,6 +291,7 @@ func (n *Notifier) drop(s *subscription) {
 		r.subs = slices.Delete(r.subs, i, i+1)
 	}
 	waits := s.standing == Pending && s.reason == "timeout"
+	weight := s.weight()
 	r.mu.Unlock()
 	if i < 0 {
 		return
@@ -299,14 +300,15 @@ func (n *Notifier) drop(s *subscription) {
 		n.remember(r, s, s.told())
 	}
 	if s.list != nil {
-		n.detach(s)
+		n.detach(s, s.members())
 	}
 	n.flows.move(s, s.flow, transport.Flow{})
 	sh := n.shardOf(s.id())
 	sh.mu.Lock()
 	delete(sh.subs, s.id())
 	sh.mu.Unlock()
-	n.count(s.watcher, -s.weight())
+	n.count(s.watcher, -weight)
+	n.watchList(s, false)
 	n.unstore(s)
 	r.pack.tellObservers(r.aor)
 	n.settle(r)

@@ -137,7 +137,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	in := k
 	if members != nil {
 		in, s.partial = k.list, ""
-		s.list = &list{bare: liblinphone(m), boundary: newTag()}
+		s.list = &list{inBody: mediaType(m) == typeList && rq.Body != "", bare: liblinphone(m), boundary: newTag()}
 		if s.list.bare { // it subscribes to presence, and takes a list from Presence alone
 			s.event = strings.ToUpper(s.event[:1]) + s.event[1:]
 		}
@@ -149,7 +149,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 	}
 	if life > 0 {
 		if members != nil {
-			n.attach(k, s)
+			n.attach(k, s.list.members)
 		}
 		n.store(s)
 	}
@@ -169,6 +169,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	}
 	r := s.r
 	var filter string // as it is, unless there is another (RFC 4660 §4.2, §5.2.2)
+	// RFC 5367 §5.1 wants a list refused here; linphone repeats its own in each refresh.
 	if rq.Body != "" && mediaType(m) != typeList {
 		var list sip.AOR
 		if s.list != nil {
@@ -251,6 +252,7 @@ func (n *Notifier) enter(k *pack, aor sip.AOR, s *subscription) *sip.Error {
 	sh.subs[s.id()] = s
 	sh.mu.Unlock()
 	n.hang(s, transport.Flow{}, s.flow)
+	n.watchList(s, true)
 	for _, o := range dead {
 		n.drop(o)
 	}

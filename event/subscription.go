@@ -79,6 +79,12 @@ func appendText(b []byte, s string) []byte {
 
 func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.UnixMilli()) }
 
+// Bits of a stored list.
+const (
+	listBare   = 1
+	listInBody = 2
+)
+
 // item is the stored form.
 func (s *subscription) item() store.Item {
 	d := &s.dialog
@@ -100,11 +106,14 @@ func (s *subscription) item() store.Item {
 	flow, _ := s.flow.AppendBinary(nil) // never fails
 	b = appendText(b, string(flow))
 	if s.list != nil {
-		bare := uint64(0)
+		kind := uint64(0)
 		if s.list.bare {
-			bare = 1
+			kind |= listBare
 		}
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(len(s.list.members))), bare)
+		if s.list.inBody {
+			kind |= listInBody
+		}
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(len(s.list.members))), kind)
 		for _, e := range s.list.members {
 			b = appendText(appendText(b, e.aor.String()), e.name)
 		}
@@ -190,7 +199,7 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 	}
 	s.number = s.bound
 	if strings.HasSuffix(pkg, listSuffix) {
-		n, bare := r.number(), r.number()
+		n, kind := r.number(), r.number()
 		if n > MaxMembers {
 			return nil, "", aor, nil, errStored
 		}
@@ -200,7 +209,7 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 		if r.bad {
 			return nil, "", aor, nil, errStored
 		}
-		s.list = &list{bare: bare == 1, boundary: newTag()}
+		s.list = &list{bare: kind&listBare != 0, inBody: kind&listInBody != 0, boundary: newTag()}
 	}
 	return s, pkg, aor, members, nil
 }

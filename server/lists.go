@@ -23,6 +23,15 @@ type lists struct{ documents *xcap.Documents }
 
 var _ event.Lists = lists{}
 
+// Observe has f told whose lists may have changed.
+func (l lists) Observe(f func(owner sip.AOR)) {
+	l.documents.Observe(func(c xcap.Change) {
+		if c.AUID == xcap.ResourceLists || c.AUID == xcap.RLSServices {
+			f(c.User)
+		}
+	})
+}
+
 // Members implements event.Lists. A list serves its owner alone (RFC 4662 §7.1.1).
 func (l lists) Members(ctx context.Context, list, watcher sip.AOR) ([]event.Member, bool, error) {
 	owner, service, err := l.documents.Service(ctx, list)

@@ -5,8 +5,11 @@ import (
 	"compress/zlib"
 	"strings"
 	"testing"
+	"time"
 
+	"rollcall/config"
 	"rollcall/sip"
+	"rollcall/xcap"
 )
 
 const adHoc = `<?xml version="1.0"?><resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>` +
@@ -45,4 +48,63 @@ func TestListInSubscribe(t *testing.T) {
 	if m := w.sees("second"); !strings.Contains(m.Body(), `fullState="false"`) || strings.Contains(m.Body(), "nobody") {
 		t.Errorf("partial list:\n%s", m.Raw())
 	}
+}
+
+// TestListChanges: who watches a list is told of it whole when its members change, and
+// no longer of those who are gone.
+func TestListChanges(t *testing.T) { onBothStores(t, testListChanges) }
+
+func testListChanges(t *testing.T, onStore func(*config.Config)) {
+	h := start(t, onStore)
+	const at = `https://xcap.example.com/xcap/resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list%5b@name=%22friends%22%5d`
+	friends := func(users ...string) {
+		t.Helper()
+		var b strings.Builder
+		for _, u := range users {
+			b.WriteString(`<entry uri="sip:` + u + `@example.com"/>`)
+		}
+		h.put("alice", xcap.ResourceLists, "index", `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="friends">`+b.String()+`</list></resource-lists>`)
+	}
+	friends("bob")
+	h.service("friends", "<resource-list>"+at+"</resource-list>")
+	bob := h.client("bob", "UDP")
+	etag := bob.publish(200, pidf("bob", "open", "first"))
+	w := h.watch("alice", "TCP", "sip:friends@example.com", "Supported: eventlist")
+	w.sees("first")
+	whole := func(want ...string) {
+		t.Helper()
+		for {
+			m := w.notify()
+			if !strings.Contains(m.Body(), `fullState="true"`) {
+				continue
+			}
+			if n := strings.Count(m.Body(), "<resource "); n != len(want) {
+				t.Errorf("%d members, want %v:\n%s", n, want, m.Body())
+			}
+			for _, u := range want {
+				if !strings.Contains(m.Body(), `<resource uri="sip:`+u+`@example.com"`) {
+					t.Errorf("no %s in\n%s", u, m.Body())
+				}
+			}
+			return
+		}
+	}
+	friends("bob", "alice")
+	whole("bob", "alice")
+	if n := h.notifier.Counters.Subscriptions.Load(); n != 3 {
+		t.Errorf("%d subscriptions, want a list and two members", n)
+	}
+	h.client("alice", "UDP").publish(200, pidf("alice", "open", "of one who came"))
+	w.sees("of one who came")
+	friends("alice")
+	whole("alice")
+	bob.publish(200, pidf("bob", "closed", "of one who is gone"), "SIP-If-Match: "+etag)
+	w.quiet(300 * time.Millisecond)
+	if m := w.asking(w.subscribe("sip:friends@example.com", "<sip:friends@example.com>;tag="+w.tag, "Expires: 0")); m.Status() != 200 {
+		t.Fatal(m.Status())
+	}
+	for !strings.HasPrefix(w.notify().Get(sip.HeaderSubscriptionState), "terminated") {
+	}
+	eventually(t, "without subscriptions", func() bool { return h.notifier.Counters.Subscriptions.Load() == 0 })
+	friends("bob") // nobody watches
 }
