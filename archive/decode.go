@@ -122,7 +122,7 @@ func (r *Record) fields(env []byte, allowed uint64) error {
 			if err := fixed16(value, &r.RequestKey); err != nil {
 				return err
 			}
-		case tagDirection, tagCSeq, tagDisposition, tagStatus:
+		case tagDirection, tagCSeq, tagDisposition, tagStatus, tagSize:
 			v, err := number(value, tag)
 			if err != nil {
 				return err
@@ -136,6 +136,8 @@ func (r *Record) fields(env []byte, allowed uint64) error {
 				r.Disposition = Disposition(v)
 			case tagStatus:
 				r.Status = uint16(v)
+			case tagSize:
+				r.Size = v
 			}
 		}
 	}
@@ -175,6 +177,8 @@ func number(b []byte, tag uint64) (uint64, error) {
 		limit = 1<<32 - 1
 	case tagStatus:
 		limit = 1<<16 - 1
+	case tagSize:
+		limit = MaxContent
 	}
 	v, n := uvarint(b)
 	if n != len(b) || v == 0 || v > limit {

@@ -99,7 +99,8 @@ const (
 	tagActor       = 34
 	tagAction      = 35
 	tagObject      = 36
-	tagLast        = tagObject
+	tagSize        = 37
+	tagLast        = tagSize
 )
 
 // private are the tags that stand with the content when there is one: they
@@ -295,6 +296,7 @@ func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	b = appendText(b, tagActor, r.Actor)
 	b = appendText(b, tagAction, r.Action)
 	b = appendText(b, tagObject, r.Object)
+	b = appendNumber(b, tagSize, r.Size)
 	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
 	switch {
 	case !content:

@@ -166,7 +166,7 @@ func asMap(r *Record) map[int]string {
 		14: r.RequestURI, 15: r.Source, 16: r.Flow, 17: r.Device, 18: r.UserAgent, 19: r.ContentType, 20: r.MessageID, 21: r.Date,
 		22: r.Decision, 23: r.Rule, 26: r.Reason, 27: r.Target, 29: r.Policy, 30: r.Flags, 31: r.Class, 32: r.FromUnit, 33: r.ToUnit, 34: r.Actor, 35: r.Action, 36: r.Object,
 	}
-	for tag, n := range map[int]uint64{4: uint64(r.Direction), 11: uint64(r.CSeq), 24: uint64(r.Disposition), 25: uint64(r.Status)} {
+	for tag, n := range map[int]uint64{4: uint64(r.Direction), 11: uint64(r.CSeq), 24: uint64(r.Disposition), 25: uint64(r.Status), 37: r.Size} {
 		if n > 0 {
 			text[tag] = string(binary.AppendUvarint(nil, n))
 		}
@@ -201,7 +201,7 @@ func random(rnd *rand.Rand) *Record {
 	r := &Record{
 		Type: Type(1 + rnd.IntN(typeMax)), Cites: NewID(time.Now()), Direction: Direction(rnd.Uint32()), CSeq: rnd.Uint32() >> rnd.IntN(33),
 		Disposition: Disposition(rnd.Uint32()), Status: uint16(rnd.Uint32()), BodyOmitted: rnd.IntN(2) == 0,
-		Received: time.UnixMicro(rnd.Int64N(1 << 55)), Raw: []byte(text()),
+		Received: time.UnixMicro(rnd.Int64N(1 << 55)), Raw: []byte(text()), Size: uint64(rnd.IntN(1000)),
 	}
 	for tag := uint64(1); tag <= tagLast; tag++ {
 		if p := r.text(tag); p != nil {

@@ -137,6 +137,9 @@ type Record struct {
 	Policy   string // version of the rules that decided
 	Flags    string // rules that want a review, parted by spaces
 
+	// Size is the number of bytes of the body, whether it is kept or not.
+	Size uint64
+
 	// Class is the retention class of the content; empty means the default one.
 	Class string
 	// FromUnit and ToUnit are the business units of the parties at that time.

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ type Summary struct {
 	Origin        string    `json:"origin,omitempty"`
 	// Keys are the verifier keys that the record names, the newest last.
 	Keys []string `json:"keys,omitempty"`
+	// Reconciled are the last daily accounts that the record has, the newest last.
+	Reconciled []Reconciliation `json:"reconciled,omitempty"`
 	// Open counts messages without an outcome.
 	Open uint64 `json:"without_outcome"`
 	// Faults counts the places that could not be read; Verify names them.
@@ -92,8 +95,19 @@ func (a Folder) Stats() (*Summary, error) {
 		switch Type(f[frameHead+atType]) {
 		case TypeAct:
 			var act Record
-			if act.UnmarshalBinary(f[frameHead:]) == nil && act.Action == ActKey && !slices.Contains(s.Keys, act.Object) {
+			if act.UnmarshalBinary(f[frameHead:]) != nil {
+				s.Faults++
+				continue
+			}
+			switch {
+			case act.Action == ActKey && !slices.Contains(s.Keys, act.Object):
 				s.Keys = append(s.Keys, act.Object)
+			case act.Action == ActReconcile:
+				var day Reconciliation
+				if json.Unmarshal(act.Raw, &day) == nil {
+					s.Reconciled = append(s.Reconciled, day)
+					s.Reconciled = s.Reconciled[max(0, len(s.Reconciled)-7):]
+				}
 			}
 		case TypeMessage:
 			s.Messages++

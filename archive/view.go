@@ -48,6 +48,7 @@ type View struct {
 	Actor        string    `json:"actor,omitempty"`
 	Action       string    `json:"action,omitempty"`
 	Object       string    `json:"object,omitempty"`
+	Size         uint64    `json:"size,omitempty"`
 	Disposition  string    `json:"disposition,omitempty"`
 	Status       uint16    `json:"status,omitempty"`
 	Reason       string    `json:"reason,omitempty"`
@@ -71,7 +72,7 @@ func (r *Record) View(raw bool) View {
 		Method: r.Method, RequestURI: r.RequestURI, Source: r.Source, Flow: r.Flow, Device: r.Device,
 		UserAgent: r.UserAgent, ContentType: r.ContentType, MessageID: r.MessageID, Date: r.Date,
 		Decision: r.Decision, Rule: r.Rule, Policy: r.Policy, Flags: r.Flags, Class: r.Class,
-		FromUnit: r.FromUnit, ToUnit: r.ToUnit, Actor: r.Actor, Action: r.Action, Object: r.Object,
+		FromUnit: r.FromUnit, ToUnit: r.ToUnit, Actor: r.Actor, Action: r.Action, Object: r.Object, Size: r.Size,
 		Content: r.Content.String(), Disposition: r.Disposition.String(), Status: r.Status,
 		Reason: r.Reason, Target: r.Target, BodyOmitted: r.BodyOmitted,
 	}

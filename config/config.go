@@ -35,6 +35,8 @@ type Config struct {
 	// How long content is kept, one table for each class. A message is of the class that keeps longest among those of its
 	// two parties. Without a class of the name "" what is of no class is kept for ever, and without any class all is.
 	Retention []Retention `toml:"retention" reload:"yes"`
+	// What rollcall usage charges for.
+	Prices Prices `toml:"prices"`
 	// Who may write to whom.
 	Policy Policy `toml:"policy"`
 	// The HTTP side: /healthz, /readyz, /metrics and /xcap/.
@@ -110,6 +112,18 @@ type Retention struct {
 	Groups []string `toml:"groups" reload:"yes"`
 	// Business units of accounts whose messages, sent or received, are of the class.
 	Units []string `toml:"units" reload:"yes"`
+}
+
+// Prices is what business units are charged in a month.
+type Prices struct {
+	// Currency in which the prices are, such as "EUR". Without one no charges are shown.
+	Currency string `toml:"currency" reload:"yes" example:"\"EUR\""`
+	// Price of a message that was accepted, in thousandths of the currency.
+	Message int `toml:"message" reload:"yes" unit:"thousandths"`
+	// Price of a million bytes of bodies, in thousandths of the currency.
+	Megabyte int `toml:"megabyte" reload:"yes" unit:"thousandths"`
+	// Price of an account that wrote in the month, in thousandths of the currency.
+	User int `toml:"user" reload:"yes" unit:"thousandths"`
 }
 
 // Policy names the rules.

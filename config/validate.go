@@ -70,6 +70,13 @@ func (v *validator) top() {
 	if c.HTTP.Address != "" {
 		v.address("http.address", c.HTTP.Address)
 	}
+	for key, price := range map[string]int{"prices.message": c.Prices.Message, "prices.megabyte": c.Prices.Megabyte, "prices.user": c.Prices.User} {
+		if price < 0 {
+			v.fault(key, "write 0 or more, in thousandths of the currency", "a price of %d", price)
+		} else if price > 0 && c.Prices.Currency == "" {
+			v.fault(key, `write currency = "EUR"`, "a price without a currency")
+		}
+	}
 	v.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, nil)
 	v.oneOf("log.format", c.Log.Format, []string{"auto", "json", "console"}, nil)
 }

@@ -168,6 +168,7 @@ func (r *Relay) record(rec *archive.Record, tx *transaction.Server, o *outgoing,
 	if !r.settings.Load().Rules.Ours(o.to.Domain()) {
 		rec.Direction = archive.Out
 	}
+	rec.Size = uint64(len(m.Body()))
 	if o.composing {
 		rec.Raw, rec.BodyOmitted = rec.Raw[:m.HeadLen()], true
 	}

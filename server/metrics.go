@@ -14,6 +14,7 @@ type counters struct {
 	panics       counter
 	unknown      counter
 	policyFaults counter             // policy files that were not good
+	unreconciled counter             // messages of past days without an outcome
 	requests     map[string]*counter // by method; filled once
 	answers      [7]counter          // by class
 }
@@ -53,6 +54,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
+	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
 	for m, c := range s.counters.requests {
 		count("rollcall_server_requests_total", "Requests served, without retransmissions, by method.", prometheus.Labels{"method": m}, c.n.Load)

@@ -87,6 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err == nil {
 		s.work.Go(func() { s.segments(s.ctx) })
 		s.work.Go(func() { s.purges(s.ctx) })
+		s.work.Go(func() { s.reconciles(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {
