@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,6 +34,10 @@ type Record interface {
 	Erase(ctx context.Context, actor string, e EraseRequest) (*retain.Erasure, error)
 	// Purge takes out of the record what is over its time.
 	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
+	// Reviews lists what supervision wants to see of the time since then.
+	Reviews(ctx context.Context, since time.Time) (Reviews, error)
+	// Review records a step of a review: ErrNotFound, ErrInvalid, or ErrRefused when the actor is a party of the message.
+	Review(ctx context.Context, actor string, id archive.ID, step ReviewStep) (*archive.Review, error)
 	// Act records that somebody reads the record: a search, a view, an export.
 	Act(ctx context.Context, actor string, a Act) (Acted, error)
 }
@@ -49,6 +54,18 @@ type EraseRequest struct {
 	From   time.Time `json:"from,omitzero"`
 	To     time.Time `json:"to,omitzero"`
 	Reason string    `json:"reason"`
+}
+
+// Reviews is the queue of supervision.
+type Reviews struct {
+	Stats archive.ReviewStats `json:"stats"`
+	List  []*archive.Review   `json:"reviews"`
+}
+
+// ReviewStep is a step of a review.
+type ReviewStep struct {
+	Step    string `json:"step"` // claim, comment, approve or escalate
+	Comment string `json:"comment,omitempty"`
 }
 
 // Act is what somebody does with the record.
@@ -116,6 +133,27 @@ func controlRecord(mux *http.ServeMux, b Record) {
 		}
 		reply(w, done, err)
 	})
+	mux.HandleFunc("GET /api/v1/reviews", func(w http.ResponseWriter, r *http.Request) {
+		since, err := time.Parse(time.RFC3339, r.URL.Query().Get("since"))
+		if err != nil {
+			reply(w, nil, fmt.Errorf("%w: since is no time", ErrInvalid))
+			return
+		}
+		list, err := b.Reviews(r.Context(), since)
+		reply(w, list, err)
+	})
+	mux.HandleFunc("POST /api/v1/reviews/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := archive.ParseID(r.PathValue("id"))
+		if err != nil {
+			reply(w, nil, fmt.Errorf("%w: %w", ErrInvalid, err))
+			return
+		}
+		var step ReviewStep
+		if decode(w, r, &step) {
+			rev, err := b.Review(r.Context(), actorOf(r), id, step)
+			reply(w, rev, err)
+		}
+	})
 	mux.HandleFunc("POST /api/v1/record/acts", func(w http.ResponseWriter, r *http.Request) {
 		var a Act
 		if decode(w, r, &a) {
@@ -153,6 +191,18 @@ func (c *Client) Erase(ctx context.Context, e EraseRequest) (erased *retain.Eras
 func (c *Client) Purge(ctx context.Context) (done []retain.Purged, err error) {
 	err = c.call(ctx, http.MethodPost, "/api/v1/record/purge", struct{}{}, &done)
 	return done, err
+}
+
+// Reviews calls Record.Reviews.
+func (c *Client) Reviews(ctx context.Context, since time.Time) (list Reviews, err error) {
+	err = c.call(ctx, http.MethodGet, "/api/v1/reviews?since="+url.QueryEscape(since.UTC().Format(time.RFC3339)), nil, &list)
+	return list, err
+}
+
+// Review calls Record.Review.
+func (c *Client) Review(ctx context.Context, id archive.ID, step ReviewStep) (rev *archive.Review, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/reviews/"+id.String(), step, &rev)
+	return rev, err
 }
 
 // Act calls Record.Act.

@@ -35,6 +35,8 @@ type Config struct {
 	// How long content is kept, one table for each class. A message is of the class that keeps longest among those of its
 	// two parties. Without a class of the name "" what is of no class is kept for ever, and without any class all is.
 	Retention []Retention `toml:"retention" reload:"yes"`
+	// Messages that supervisors review by chance, beside those that a lexicon flags, one table for each share.
+	Review []Review `toml:"review" reload:"yes"`
 	// What rollcall usage charges for.
 	Prices Prices `toml:"prices"`
 	// Who may write to whom.
@@ -112,6 +114,14 @@ type Retention struct {
 	Groups []string `toml:"groups" reload:"yes"`
 	// Business units of accounts whose messages, sent or received, are of the class.
 	Units []string `toml:"units" reload:"yes"`
+}
+
+// Review is a share of messages that supervisors review.
+type Review struct {
+	// Business units whose messages, sent or received, it is of. None means all.
+	Units []string `toml:"units" reload:"yes"`
+	// Of a hundred messages so many are reviewed. Which ones, follows from their IDs.
+	Percent int `toml:"percent" reload:"yes" unit:"percent"`
 }
 
 // Prices is what business units are charged in a month.

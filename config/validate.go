@@ -77,6 +77,11 @@ func (v *validator) top() {
 			v.fault(key, `write currency = "EUR"`, "a price without a currency")
 		}
 	}
+	for i, r := range c.Review {
+		if r.Percent < 0 || r.Percent > 100 {
+			v.fault(fmt.Sprintf("review[%d].percent", i), "write 0 to 100", "%d percent", r.Percent)
+		}
+	}
 	v.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, nil)
 	v.oneOf("log.format", c.Log.Format, []string{"auto", "json", "console"}, nil)
 }

@@ -253,7 +253,7 @@ func (s *Server) Reload(cfg *config.Config) error {
 	next := *s.cfg.Load()
 	classes := classesOf(cfg)
 	s.classes.Store(&classes)
-	next.Retention, next.Policy = cfg.Retention, cfg.Policy
+	next.Retention, next.Policy, next.Review = cfg.Retention, cfg.Policy, cfg.Review
 	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone, next.Presence = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone, cfg.Presence
 	s.registrar.Reload(s.registrarOptions(&next))
 	s.loadPolicy(&next)

@@ -26,7 +26,7 @@ func (a *app) archive() *cobra.Command {
 	var dir, keysDir string
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The record: search, show, export, verify, hold, release, erase, stats, tail",
+		Short: "The record: search, show, review, export, verify, hold, release, erase, stats, tail",
 		Long: "search, show, export, verify, stats and tail read the files of an archive, with or without a server beside them; the others ask\n" +
 			"the running server. What people do with the record of a running server is recorded, with who did it and why. The\n" +
 			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.\n" +
@@ -67,7 +67,7 @@ func (a *app) archive() *cobra.Command {
 	}
 	reads := func(c *cobra.Command, act api.Act, as string) error { return a.reads(c, dir, act, as) }
 	c.AddCommand(a.archiveSearch(open, reads), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
-		a.archiveExport(open), a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
+		a.archiveExport(open), a.archiveReview(), a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
 	return c
 }
 

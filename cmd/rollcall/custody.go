@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rollcall/api"
+	"rollcall/archive"
 	"rollcall/archive/retain"
 )
 
@@ -203,6 +204,76 @@ func (a *app) archiveErase() *cobra.Command {
 	f.flags(c, true)
 	c.Flags().StringVar(&from, "from", "", "first `MONTH` (default: the first there is)")
 	c.Flags().StringVar(&to, "to", "", "last `MONTH` (default: this one)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) archiveReview() *cobra.Command {
+	var f custody
+	var since, comment string
+	var all, asJSON bool
+	c := &cobra.Command{
+		Use:   "review [ID STEP]",
+		Short: "Messages that supervisors are to see; with ID and STEP, review one",
+		Long: "Without arguments it lists the messages that a lexicon flagged or chance chose and that nobody approved yet. STEP is claim,\n" +
+			"comment, approve or escalate; all but claim need --comment. Each step is a record.",
+		Example: "  rollcall archive review\n  rollcall archive review 01KDYHZJ7EAAAAAAAAAAAAAAAA approve --comment 'a joke' --as dora",
+		Args:    args(0, 2, "[ID STEP]"),
+		RunE: func(c *cobra.Command, given []string) error {
+			if len(given) == 1 {
+				return usage(c, "name a step: claim, comment, approve or escalate")
+			}
+			back, err := period(since)
+			if err != nil {
+				return usage(c, "--since %q: write 30d, or 12h", since)
+			}
+			return a.onRecord(c, f.as, nil, func(ctx context.Context, client *api.Client, _ []string) error {
+				if len(given) == 2 {
+					id, err := archive.ParseID(given[0])
+					if err != nil {
+						return usage(c, "%q is not a record ID", given[0])
+					}
+					rev, err := client.Review(ctx, id, api.ReviewStep{Step: given[1], Comment: comment})
+					if err != nil {
+						return err
+					}
+					if asJSON {
+						return a.json(rev)
+					}
+					return a.say("%s is %s", rev.ID, rev.Status)
+				}
+				list, err := client.Reviews(ctx, time.Now().Add(-back))
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.json(list)
+				}
+				var rows [][]string
+				for _, r := range list.List {
+					if r.Status == "approved" && !all {
+						continue
+					}
+					why := r.Flags
+					if why == "" {
+						why = "sample"
+					}
+					text := r.Text
+					if r.Content != "" {
+						text = "(" + r.Content + ")"
+					}
+					rows = append(rows, []string{r.ID.String(), r.Status, why, r.From, r.To, text})
+				}
+				s := list.Stats
+				a.note("%d flagged, %d sampled: %d open, %d claimed, %d escalated, %d approved.", s.Flagged, s.Sampled, s.Open, s.Claimed, s.Escalated, s.Approved)
+				return a.table([]string{"ID", "STATUS", "WHY", "FROM", "TO", "TEXT"}, rows)
+			})
+		},
+	}
+	f.flags(c, false)
+	c.Flags().StringVar(&comment, "comment", "", "what the supervisor found")
+	c.Flags().StringVar(&since, "since", "30d", "how far to go back, as `30d` or 12h")
+	c.Flags().BoolVar(&all, "all", false, "list what was approved too")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
