@@ -103,7 +103,7 @@ func (n *Notifier) listOf(ctx context.Context, rq Request) ([]Member, error) {
 	switch {
 	case !found:
 		return nil, nil
-	case !m.HasTag(sip.HeaderSupported, optionList) && !m.HasTag(sip.HeaderRequire, optionList): // RFC 4662 §4.2
+	case !m.HasTag(sip.HeaderSupported, optionList) && !m.HasTag(sip.HeaderRequire, optionList): // RFC 4662 §4.1
 		return nil, sip.NewError(statusExtensionRequired, "", sip.Field{Name: "Require", Value: optionList})
 	case len(members) > MaxMembers:
 		return nil, sip.NewError(sip.StatusForbidden, "List is too long")
@@ -115,7 +115,7 @@ func (n *Notifier) listOf(ctx context.Context, rq Request) ([]Member, error) {
 
 const statusExtensionRequired = 421
 
-// enroll makes the subscriptions to the members (RFC 4662 §4.3). Each is judged by
+// enroll makes the subscriptions to the members (RFC 4662 §4). Each is judged by
 // itself: who may not see one learns no more of it than that.
 func (n *Notifier) enroll(ctx context.Context, k *pack, s *subscription, members []Member) {
 	for _, m := range members {

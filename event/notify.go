@@ -120,7 +120,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 		tail = appendRates(tail, minGap, maxGap, adaptive)
 	}
 	tail = append(tail, "\r\n"...)
-	if s.list != nil { // RFC 4662 §4.4
+	if s.list != nil { // RFC 4662 §4.1
 		tail = append(tail, "Require: eventlist\r\n"...)
 	}
 	if m.tag != "" { // RFC 5839 §6.1
@@ -231,6 +231,9 @@ func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 	switch {
 	case m != nil && m.Status() < 300:
 		s.retryAt = time.Time{}
+		if event := m.Get(sip.HeaderEvent); event != "" && !over { // RFC 6446 §7.2: it may ask for other rates here
+			s.rates(event, r.pack.spec.Interval, time.Now())
+		}
 	case m != nil && m.Status() == sip.StatusServiceUnavailable && !over:
 		after := retryLater
 		if sec, ok := sip.ParseUint(strings.TrimSpace(strings.SplitN(m.Get(sip.HeaderRetryAfter), ";", 2)[0])); ok && sec > 0 {

@@ -13,7 +13,9 @@ import (
 const leastSilence = time.Second
 
 // rates reads the rates that a watcher asks for (RFC 6446 §9.1), in NOTIFYs a second.
-func (s *subscription) rates(event string, interval time.Duration) {
+// Its subscription lasts until s.expires. The resource's lock is held, if others know
+// the subscription.
+func (s *subscription) rates(event string, interval time.Duration, now time.Time) {
 	_, params, _ := strings.Cut(event, ";")
 	read := func(name string) time.Duration {
 		v, ok := sip.Params(";" + params).Get(name)
@@ -27,18 +29,25 @@ func (s *subscription) rates(event string, interval time.Duration) {
 		return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
 	}
 	s.minGap, s.maxGap = max(read("max-rate"), interval), read("min-rate")
+	if life := s.expires.Sub(now); life > 0 { // §5.3: there is a NOTIFY before it ends
+		s.minGap = min(s.minGap, life)
+	}
 	if s.maxGap > 0 {
 		s.maxGap = max(s.maxGap, leastSilence, s.minGap)
 	}
 	gap := read("adaptive-min-rate")
-	switch {
-	case gap == 0:
+	if gap == 0 {
 		s.pace = nil
-	case s.pace == nil:
-		s.pace = &pace{gap: max(gap, leastSilence)}
-	default:
-		s.pace.gap = max(gap, leastSilence)
+		return
 	}
+	gap = max(gap, leastSilence, s.minGap) // §8
+	if s.maxGap <= gap {                   // §8: then it does not count
+		s.maxGap = 0
+	}
+	if s.pace == nil {
+		s.pace = newPace(gap, now)
+	}
+	s.pace.gap = gap
 }
 
 // longest is how long a watcher is left without a NOTIFY, 0 for any time. The
@@ -63,9 +72,9 @@ func (s *subscription) silent(now time.Time) bool {
 	return gap > 0 && now.Sub(s.sentAt) >= gap
 }
 
-// pace keeps an adaptive minimum rate (RFC 6446): over a period of some NOTIFYs the
-// rate is at least the one asked for, and after a burst there is more time to the next.
-// A nil one keeps none. The resource's lock guards it.
+// pace keeps an adaptive minimum rate (RFC 6446 §7.2): over a period of some NOTIFYs
+// the rate is at least the one asked for, and after a burst there is more time to the
+// next. A nil one keeps none. The resource's lock guards it.
 type pace struct {
 	gap  time.Duration // the reciprocal of the rate
 	sent []time.Time   // the last NOTIFYs, at most paceMost
@@ -76,6 +85,15 @@ const (
 	pacePeriod = 8
 	paceMost   = 64
 )
+
+// newPace begins with a history of NOTIFYs at the rate that is asked for.
+func newPace(gap time.Duration, now time.Time) *pace {
+	p := &pace{gap: gap}
+	for i := pacePeriod - 1; i > 0; i-- {
+		p.sent = append(p.sent, now.Add(-time.Duration(i)*gap))
+	}
+	return p
+}
 
 func (p *pace) rate() time.Duration {
 	if p == nil {
@@ -103,7 +121,7 @@ func (p *pace) count(now time.Time) {
 }
 
 // timeout is the time to the next NOTIFY after the last: the number of those in the
-// period before it, divided by the square of the rate times the period.
+// period before it, divided by the square of the rate times the period (RFC 6446 §7.4).
 func (p *pace) timeout(last time.Time) time.Duration {
 	from := last.Add(-pacePeriod * p.gap)
 	n := 0
@@ -115,7 +133,7 @@ func (p *pace) timeout(last time.Time) time.Duration {
 	return time.Duration(n) * p.gap / pacePeriod
 }
 
-// appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2).
+// appendRates confirms the rates that are kept (RFC 6446 §5.2, §6.2, §7.2).
 func appendRates(b []byte, minGap, maxGap, adaptive time.Duration) []byte {
 	rate := func(name string, gap time.Duration) {
 		if gap > 0 {

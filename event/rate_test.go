@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/sip"
 )
 
 // TestMaxRate: between two NOTIFYs lies the time that the watcher asked for, the
@@ -43,7 +45,7 @@ func TestMaxRate(t *testing.T) {
 }
 
 // TestMinRate: a NOTIFY comes when the time that the watcher asked for is over, also
-// when nothing changed (RFC 6446), and not more often than once a second.
+// when nothing changed (RFC 6446 §6.2), and not more often than once a second.
 func TestMinRate(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.tells("still", "")
@@ -76,14 +78,18 @@ func TestRatesThatAreNone(t *testing.T) {
 	})
 }
 
-// TestAdaptiveMinRate: without changes NOTIFYs come at the rate that was asked for, and
-// after a burst of changes later than without.
+// TestAdaptiveMinRate: without changes NOTIFYs come at the rate that was asked for, from
+// the beginning, and after a burst of changes later than without (RFC 6446 §7.2, §7.4).
 func TestAdaptiveMinRate(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		etag := h.tells("still", "")
 		p := h.phone("alice").watches("Event: board;adaptive-min-rate=0.1")
 		if state := p.last().state; !strings.Contains(state, ";adaptive-min-rate=0.100") {
 			t.Errorf("Subscription-State: %s", state)
+		}
+		settle(100 * time.Second)
+		if n := len(p.notices()); n < 9 || n > 12 {
+			t.Errorf("%d NOTIFYs in the first 100 seconds", n)
 		}
 		settle(10 * time.Minute)
 		from := len(p.notices())
@@ -115,6 +121,39 @@ func TestAdaptiveMinRate(t *testing.T) {
 		settle(5 * time.Minute)
 		if n := len(p.notices()); n != from || strings.Contains(p.last().state, "rate") {
 			t.Errorf("%d NOTIFYs without a rate: %s", n-from, p.last().state)
+		}
+	})
+}
+
+// TestRatesTogether: a rate that makes no sense beside another gives way (RFC 6446 §5.3,
+// §8), and an answer to NOTIFY may ask for others (§7.2).
+func TestRatesTogether(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		for asked, want := range map[string]string{
+			"max-rate=0.1;min-rate=0.5":                "max-rate=0.100;min-rate=0.100",
+			"max-rate=0.1;adaptive-min-rate=0.5":       "max-rate=0.100;adaptive-min-rate=0.100",
+			"min-rate=0.5;adaptive-min-rate=0.1":       "adaptive-min-rate=0.100",
+			"min-rate=0.05;adaptive-min-rate=0.1":      "min-rate=0.050;adaptive-min-rate=0.100",
+			"max-rate=0.0001":                          "max-rate=0.017",
+			"max-rate=0.5;min-rate=0.1;other=x;id=one": "max-rate=0.500;min-rate=0.100",
+		} {
+			p := h.phone("alice").watches("Event: board;"+asked, "Expires: 60")
+			if _, got, _ := strings.Cut(p.last().state, ";expires=60;"); got != want {
+				t.Errorf("%s: %s, want %s", asked, p.last().state, want)
+			}
+		}
+		p := h.phone("alice").watches("Event: board;min-rate=0.5")
+		p.answersWith(200, sip.Field{Name: "Event", Value: "board;max-rate=0.25"})
+		settle(2 * time.Second)
+		heard := len(p.notices())
+		settle(time.Minute)
+		if n := len(p.notices()); n != heard {
+			t.Errorf("%d NOTIFYs without a change", n-heard)
+		}
+		h.tells("a change", "")
+		settle(time.Second)
+		if state := p.last().state; !strings.Contains(state, "max-rate=0.250") || strings.Contains(state, "min-rate") {
+			t.Errorf("Subscription-State: %s", state)
 		}
 	})
 }

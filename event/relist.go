@@ -50,8 +50,8 @@ func (n *Notifier) relist(owner sip.AOR) {
 	}
 }
 
-// renew gives a subscription the members that its list has now; full state follows
-// (RFC 4662 §5.2). What can't be had, or is too much, leaves it as it is.
+// renew gives a subscription the members that its list has now; full state follows,
+// which replaces what the watcher had (RFC 4662 §4.6). What can't be had, or is too much, leaves it as it is.
 func (n *Notifier) renew(s *subscription) {
 	r := s.r
 	k := n.packs[strings.TrimSuffix(r.pack.spec.Name, listSuffix)]

@@ -128,7 +128,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 		standing: verdict.Standing, rule: verdict.Rule, review: verdict.Until,
 		since: rq.Now.UTC(), expires: rq.Now.Add(life), force: true, match: suppressIfMatch(m),
 	}
-	s.rates(event, k.spec.Interval)
+	s.rates(event, k.spec.Interval, rq.Now)
 	if life == 0 {
 		s.end("timeout")
 		s.expires = rq.Now
@@ -141,7 +141,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 		if s.list.bare { // it subscribes to presence, and takes a list from Presence alone
 			s.event = strings.ToUpper(s.event[:1]) + s.event[1:]
 		}
-		fields = append(fields, sip.Field{Name: "Require", Value: optionList}) // RFC 4662 §4.3
+		fields = append(fields, sip.Field{Name: "Require", Value: optionList}) // RFC 4662 §4.1
 		n.enroll(ctx, k, s, members)
 	}
 	if fault := n.enter(in, aor, s); fault != nil {
@@ -192,7 +192,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	was := s.flow
 	s.flow, s.suspended, s.retryAt = rq.Flow, false, time.Time{}
 	s.expires = rq.Now.Add(life)
-	s.rates(m.Get(sip.HeaderEvent), k.spec.Interval)
+	s.rates(m.Get(sip.HeaderEvent), k.spec.Interval, rq.Now)
 	status := sip.StatusOK
 	s.match = suppressIfMatch(m)
 	refiltered := filter != "" && filter != s.view.Filter
@@ -211,7 +211,7 @@ func (n *Notifier) refresh(rq Request, k *pack, tag string, life time.Duration) 
 	if met {
 		status = statusNoNotification // RFC 5839 §6.3
 	}
-	if s.list != nil { // RFC 4662 §5.2: full state follows each SUBSCRIBE
+	if s.list != nil { // RFC 4662 §4.5: full state follows each SUBSCRIBE
 		s.list.told = false
 		for _, e := range s.list.members {
 			e.sub.expires = s.expires

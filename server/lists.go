@@ -32,7 +32,7 @@ func (l lists) Observe(f func(owner sip.AOR)) {
 	})
 }
 
-// Members implements event.Lists. A list serves its owner alone (RFC 4662 §7.1.1).
+// Members implements event.Lists. A list serves its owner alone (RFC 4662 §4.4).
 func (l lists) Members(ctx context.Context, list, watcher sip.AOR) ([]event.Member, bool, error) {
 	owner, service, err := l.documents.Service(ctx, list)
 	if errors.Is(err, xcap.ErrNotFound) {
@@ -112,7 +112,7 @@ func (g *gathering) list(e *xmltree.Element, depth int) {
 func (g *gathering) entry(uri string, name *xmltree.Element) {
 	uri = strings.Replace(uri, "pres:", "sip:", 1) // RFC 3859: the presence URI of the same address
 	aor, err := sip.ParseAORString(uri)
-	if err != nil || g.seen[aor] { // what can't be subscribed to is passed over (RFC 4662 §5.5)
+	if err != nil || g.seen[aor] { // what can't be subscribed to is passed over
 		return
 	}
 	g.seen[aor] = true
