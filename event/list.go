@@ -36,11 +36,10 @@ const MaxMembers = 500
 
 // RFC 4662 §5 and RFC 5367 §5 name these.
 const (
-	optionList      = "eventlist"
-	optionRecipient = "recipient-list-subscribe"
-	typeList        = "application/resource-lists+xml"
-	typeRLMI        = "application/rlmi+xml"
-	nsRLMI          = "urn:ietf:params:xml:ns:rlmi"
+	optionList = "eventlist"
+	typeList   = "application/resource-lists+xml"
+	typeRLMI   = "application/rlmi+xml"
+	nsRLMI     = "urn:ietf:params:xml:ns:rlmi"
 )
 
 // list is what a subscription to many resources has besides. The lock of its

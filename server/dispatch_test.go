@@ -96,7 +96,10 @@ func TestOptionsTellWhatTheServerDoes(t *testing.T) {
 	if m.Status() != 200 || m.Get(sip.HeaderAllow) != allow || m.Get(sip.HeaderAccept) == "" || m.Other("Accept-Encoding") != "identity" {
 		t.Errorf("answered\n%s", m.Raw())
 	}
-	for _, tag := range []string{"path", "outbound"} {
+	if got := m.Get(sip.HeaderAllowEvents); !strings.HasPrefix(got, "presence, ") {
+		t.Errorf("Allow-Events: %s", got)
+	}
+	for _, tag := range []string{"path", "outbound", "eventlist", "recipient-list-subscribe"} {
 		if !sip.HasToken(m.Get(sip.HeaderSupported), tag) {
 			t.Errorf("%s is not supported: %s", tag, m.Get(sip.HeaderSupported))
 		}

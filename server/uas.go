@@ -132,7 +132,8 @@ func (rq *request) options() {
 		{Name: "Allow", Value: allow},
 		{Name: "Accept", Value: "*/*"},
 		{Name: "Accept-Encoding", Value: "identity"},
-		{Name: "Supported", Value: strings.Join(extensions, ", ")},
+		{Name: "Supported", Value: strings.Join(slices.Concat(extensions, subscribeExtensions), ", ")}, // RFC 5367 §5
+		{Name: "Allow-Events", Value: rq.s.notifier.AllowEvents()},                                     // RFC 3903 §7
 	}})
 }
 
