@@ -31,6 +31,9 @@ type Backend interface {
 	// Status describes the running server.
 	Status(ctx context.Context) (Status, error)
 	Record
+	Tokens
+	Checker
+	Publisher
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.
 	Reload(ctx context.Context) error
 }
@@ -85,7 +88,16 @@ func New(b Backend) http.Handler {
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", b.Metrics())
-	return http.MaxBytesHandler(mux, 0)
+	mux.Handle("GET /openapi.json", openAPI())
+	limited := http.MaxBytesHandler(mux, 0)
+	tokens := withToken(b)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+			tokens.ServeHTTP(w, r)
+			return
+		}
+		limited.ServeHTTP(w, r)
+	})
 }
 
 // plain answers text that a cache must not keep: it is true now.

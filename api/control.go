@@ -55,7 +55,10 @@ type changeUser struct {
 
 // Control returns the handler of the control socket. It asks for no credentials: who can open the socket is
 // administrator.
-func Control(b Backend) http.Handler {
+func Control(b Backend) http.Handler { return http.MaxBytesHandler(routes(b), maxImport) }
+
+// routes are the paths below /api/v1/, for the control socket and, by role, for tokens.
+func routes(b Backend) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
 		s, err := b.Status(r.Context())
@@ -64,17 +67,15 @@ func Control(b Backend) http.Handler {
 	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, struct{}{}, b.Reload(r.Context()))
 	})
-	controlRecord(mux, b)
+	recordRoutes(mux, b)
+	tokenRoutes(mux, b)
+	presenceRoutes(mux, b)
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, r *http.Request) {
 		regs, err := b.Registrations(r.Context(), r.URL.Query().Get("aor"))
 		if regs == nil {
 			regs = []Registration{}
 		}
 		reply(w, regs, err)
-	})
-	mux.HandleFunc("GET /api/v1/presence/{aor}", func(w http.ResponseWriter, r *http.Request) {
-		p, err := b.Presence(r.Context(), r.PathValue("aor"))
-		reply(w, p, err)
 	})
 	mux.HandleFunc("GET /api/v1/subscriptions", func(w http.ResponseWriter, r *http.Request) {
 		subs, err := b.Subscriptions(r.Context(), r.URL.Query().Get("aor"))
@@ -105,7 +106,7 @@ func Control(b Backend) http.Handler {
 	})
 	mux.HandleFunc("POST /api/v1/users/import", func(w http.ResponseWriter, r *http.Request) { importUsers(w, r, b.Users()) })
 	mux.HandleFunc("GET /api/v1/users/export", func(w http.ResponseWriter, r *http.Request) { exportUsers(w, r, b.Users()) })
-	return http.MaxBytesHandler(mux, maxImport)
+	return mux
 }
 
 // change applies one change; two at once would be half applied if the second failed.

@@ -15,6 +15,7 @@ import (
 
 	"rollcall/archive"
 	"rollcall/archive/retain"
+	"rollcall/auth"
 )
 
 // Record is what people do to the record of a running server. Each call is
@@ -34,6 +35,12 @@ type Record interface {
 	Erase(ctx context.Context, actor string, e EraseRequest) (*retain.Erasure, error)
 	// Purge takes out of the record what is over its time.
 	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
+	// Search calls f with the messages that a query of archive search finds, up to limit, and records the search.
+	Search(ctx context.Context, actor, query, reason string, limit int, f func(archive.View) error) error
+	// Show returns a record with what became of it, and records the view: ErrNotFound.
+	Show(ctx context.Context, actor string, id archive.ID, reason string) (*archive.Shown, error)
+	// Proof returns the proof of a record in the form of C2SP tlog-proof: ErrNotFound, or ErrRefused while no checkpoint is over it.
+	Proof(ctx context.Context, id archive.ID) ([]byte, error)
 	// Reviews lists what supervision wants to see of the time since then.
 	Reviews(ctx context.Context, since time.Time) (Reviews, error)
 	// Review records a step of a review: ErrNotFound, ErrInvalid, or ErrRefused when the actor is a party of the message.
@@ -92,7 +99,7 @@ type RotatedKey struct {
 	VerifierKey string `json:"verifier_key"`
 }
 
-func controlRecord(mux *http.ServeMux, b Record) {
+func recordRoutes(mux *http.ServeMux, b Record) {
 	mux.HandleFunc("POST /api/v1/record/key", func(w http.ResponseWriter, r *http.Request) {
 		key, err := b.RotateKey(r.Context(), actorOf(r))
 		reply(w, RotatedKey{key}, err)
@@ -132,6 +139,43 @@ func controlRecord(mux *http.ServeMux, b Record) {
 			done = []retain.Purged{}
 		}
 		reply(w, done, err)
+	})
+	mux.HandleFunc("GET /api/v1/records", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		limit, err := limitOf(q.Get("limit"))
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		list := []archive.View{}
+		err = b.Search(r.Context(), actorOf(r), q.Get("q"), q.Get("reason"), limit, func(v archive.View) error {
+			list = append(list, v)
+			return nil
+		})
+		reply(w, list, err)
+	})
+	mux.HandleFunc("GET /api/v1/records/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := archive.ParseID(r.PathValue("id"))
+		if err != nil {
+			reply(w, nil, fmt.Errorf("%w: %w", ErrInvalid, err))
+			return
+		}
+		shown, err := b.Show(r.Context(), actorOf(r), id, r.URL.Query().Get("reason"))
+		reply(w, shown, err)
+	})
+	mux.HandleFunc("GET /api/v1/records/{id}/proof", func(w http.ResponseWriter, r *http.Request) {
+		id, err := archive.ParseID(r.PathValue("id"))
+		if err != nil {
+			reply(w, nil, fmt.Errorf("%w: %w", ErrInvalid, err))
+			return
+		}
+		proof, err := b.Proof(r.Context(), id)
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(proof) // a reader that went away needs no answer
 	})
 	mux.HandleFunc("GET /api/v1/reviews", func(w http.ResponseWriter, r *http.Request) {
 		since, err := time.Parse(time.RFC3339, r.URL.Query().Get("since"))
@@ -244,9 +288,12 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 // asHeader has the person for whom an administrator acts at the control socket.
 const asHeader = "Rollcall-As"
 
-// actorOf names who makes a request at the control socket: the user of the
-// operating system, and the person whom he names.
+// actorOf names who makes a request: the holder of a token or, at the control
+// socket, the user of the operating system and the person whom he names.
 func actorOf(r *http.Request) string {
+	if t, ok := r.Context().Value(tokenKey{}).(auth.Token); ok {
+		return "token:" + t.ID + " " + t.Name
+	}
 	name, ok := r.Context().Value(peerKey{}).(string)
 	if !ok {
 		name = "unknown"
@@ -255,4 +302,21 @@ func actorOf(r *http.Request) string {
 		name += " as " + as
 	}
 	return name
+}
+
+const (
+	searchDefault = 100
+	searchMost    = 10_000
+)
+
+// limitOf reads how many records a caller wants.
+func limitOf(s string) (int, error) {
+	if s == "" {
+		return searchDefault, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > searchMost {
+		return 0, fmt.Errorf("%w: limit is 1 to %d", ErrInvalid, searchMost)
+	}
+	return n, nil
 }

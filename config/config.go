@@ -146,7 +146,8 @@ type Policy struct {
 // HTTP says where HTTP is served.
 type HTTP struct {
 	// IP address and port of /healthz, /readyz and /metrics. They ask for no token, so keep them off public
-	// addresses. /xcap/ is there too and asks for the password of an account. An empty string serves none.
+	// addresses. /xcap/ is there too and asks for the password of an account, and /api/v1/, which asks for a token. An
+	// empty string serves none.
 	Address string `toml:"address" reload:"restart"`
 }
 

@@ -150,6 +150,62 @@ func (b backend) Purge(ctx context.Context, actor string) ([]retain.Purged, erro
 	return b.keeper.Purge(ctx, actor, time.Now())
 }
 
+// Search implements api.Record.
+func (b backend) Search(ctx context.Context, actor, query, reason string, limit int, f func(archive.View) error) error {
+	q, err := archive.ParseQuery(query, b.cfg.Load().Location())
+	if err != nil {
+		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	if _, err := b.act(ctx, actor, "search", query, reason, nil); err != nil {
+		return err
+	}
+	err = archive.Folder{Dir: b.cfg.Load().ArchiveDir(), Keys: b.ring}.Search(ctx, q, func(r *archive.Record, _ archive.Pos) error {
+		if limit--; limit < 0 {
+			return errEnough
+		}
+		return f(r.View(false))
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+var errEnough = errors.New("enough")
+
+// Show implements api.Record.
+func (b backend) Show(ctx context.Context, actor string, id archive.ID, reason string) (*archive.Shown, error) {
+	if _, err := b.act(ctx, actor, "view", id.String(), reason, nil); err != nil {
+		return nil, err
+	}
+	shown, err := archive.Folder{Dir: b.cfg.Load().ArchiveDir(), Keys: b.ring}.Show(id)
+	if errors.Is(err, archive.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	}
+	return shown, err
+}
+
+// Proof implements api.Record.
+func (b backend) Proof(_ context.Context, id archive.ID) ([]byte, error) {
+	folder := archive.Folder{Dir: b.cfg.Load().ArchiveDir()}
+	rec, _, err := folder.Find(id)
+	if errors.Is(err, archive.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := folder.Prover()
+	if err != nil {
+		return nil, err
+	}
+	proof, err := p.Proof(rec.Seq)
+	if errors.Is(err, archive.ErrUnsigned) {
+		err = fmt.Errorf("%w: %w", api.ErrRefused, err)
+	}
+	return proof, err
+}
+
 // Act implements api.Record.
 func (b backend) Act(ctx context.Context, actor string, a api.Act) (api.Acted, error) {
 	switch a.Action {

@@ -55,6 +55,7 @@ type Server struct {
 	signers   *keys.Signers // of its checkpoints
 	classes   atomic.Pointer[retain.Classes]
 	keeper    *retain.Keeper
+	tokens    *auth.Tokens
 	rules     atomic.Pointer[policy.Rules]
 	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory

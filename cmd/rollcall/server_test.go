@@ -78,7 +78,7 @@ func TestInitCheckServe(t *testing.T) {
 	await(t, "READY=1", func() bool { return strings.Contains(told.String(), "READY=1\n") })
 	await(t, "WATCHDOG=1", func() bool { return strings.Contains(told.String(), "WATCHDOG=1\n") })
 
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/": 404, "/api/v1/users": 404, "/api/v1/status": 404} {
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/": 404, "/openapi.json": 200, "/api/v1/users": 401, "/api/v1/status": 401} {
 		res, err := http.Get("http://" + web + path)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"rollcall/auth"
+)
+
+// access says which roles may use a route, and what the route does. Who reads
+// content changes no configuration, and who administers reads no content.
+var access = map[string]struct {
+	roles   []string
+	summary string
+}{
+	"GET /api/v1/status":                {[]string{"ops", "admin"}, "Describe the running server."},
+	"POST /api/v1/reload":               {[]string{"admin"}, "Read the configuration file again."},
+	"GET /api/v1/registrations":         {[]string{"ops", "admin"}, "List bindings, of one account with ?aor=."},
+	"GET /api/v1/subscriptions":         {[]string{"ops", "admin"}, "List subscriptions, of one account with ?aor=."},
+	"GET /api/v1/explain":               {[]string{"ops", "admin"}, "Say what ?watcher= sees of ?presentity=, and why."},
+	"GET /api/v1/presence":              {[]string{"ops", "admin", "bot"}, "Presence of the accounts named by ?aor=, once for each."},
+	"GET /api/v1/presence/{aor}":        {[]string{"ops", "admin", "bot"}, "Presence of an account."},
+	"PUT /api/v1/presence/{aor}":        {[]string{"ops", "admin", "bot"}, "Publish for an account; If-Match with the ETag replaces a publication, ?permanent=true sets what holds without one."},
+	"DELETE /api/v1/presence/{aor}":     {[]string{"ops", "admin", "bot"}, "Remove the publication named by If-Match, or with ?permanent=true the permanent state."},
+	"GET /api/v1/users":                 {[]string{"admin"}, "List accounts, one JSON value a line."},
+	"POST /api/v1/users":                {[]string{"admin"}, "Make an account."},
+	"PATCH /api/v1/users/{aor}":         {[]string{"admin"}, "Change a password, or lock an account out."},
+	"POST /api/v1/users/import":         {[]string{"admin"}, "Add and change accounts from CSV."},
+	"GET /api/v1/users/export":          {[]string{"admin"}, "Accounts as CSV."},
+	"GET /api/v1/tokens":                {[]string{"admin"}, "List tokens."},
+	"POST /api/v1/tokens":               {[]string{"admin"}, "Make a token."},
+	"DELETE /api/v1/tokens/{id}":        {[]string{"admin"}, "Revoke a token."},
+	"GET /api/v1/records":               {[]string{"compliance"}, "Messages that ?q= finds, up to ?limit=."},
+	"GET /api/v1/records/{id}":          {[]string{"compliance", "supervisor"}, "A record with what became of it."},
+	"GET /api/v1/records/{id}/proof":    {[]string{"compliance", "supervisor"}, "The proof of a record, C2SP tlog-proof."},
+	"GET /api/v1/holds":                 {[]string{"compliance"}, "List holds."},
+	"POST /api/v1/holds":                {[]string{"compliance"}, "Put a hold in force."},
+	"POST /api/v1/holds/{name}/release": {[]string{"compliance"}, "Ask for the release of a hold, or confirm it."},
+	"GET /api/v1/reviews":               {[]string{"supervisor", "compliance"}, "What is to be reviewed since ?since=."},
+	"POST /api/v1/reviews/{id}":         {[]string{"supervisor"}, "A step of a review."},
+	"POST /api/v1/record/erase":         {[]string{"compliance"}, "Destroy the keys of what somebody wrote."},
+	"POST /api/v1/record/purge":         {[]string{"compliance"}, "Take out what is over its retention."},
+	"POST /api/v1/record/key":           {[]string{"admin"}, "Have checkpoints signed with a new key."},
+	"POST /api/v1/record/acts":          {[]string{"compliance"}, "Record that the files of the archive are read."},
+}
+
+// Checker finds the token of a secret.
+type Checker interface {
+	// CheckToken returns auth.ErrToken for a secret that is not good.
+	CheckToken(ctx context.Context, secret string) (auth.Token, error)
+}
+
+type tokenKey struct{}
+
+// tokenBody bounds the body of a request with a token.
+const tokenBody = 1 << 20
+
+// withToken serves the routes to those whose token's role may use them.
+func withToken(b Backend) http.Handler {
+	mux := routes(b)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		deny := func(status int, challenge, text string) {
+			if challenge != "" {
+				w.Header().Set("WWW-Authenticate", challenge)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_ = json.NewEncoder(w).Encode(failure{Error: text}) // a reader that went away needs no answer
+		}
+		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			deny(http.StatusUnauthorized, `Bearer realm="rollcall"`, "a bearer token is wanted; rollcall token create makes one")
+			return
+		}
+		t, err := b.CheckToken(r.Context(), strings.TrimSpace(secret))
+		if err != nil { // RFC 6750 §3.1
+			deny(http.StatusUnauthorized, `Bearer realm="rollcall", error="invalid_token"`, "the token is not known, was revoked or has expired")
+			return
+		}
+		_, pattern := mux.Handler(r)
+		a, known := access[pattern]
+		switch {
+		case pattern == "":
+			mux.ServeHTTP(w, r) // 404 or 405
+			return
+		case !known || !slices.Contains(a.roles, t.Role):
+			deny(http.StatusForbidden, `Bearer realm="rollcall", error="insufficient_scope"`, "the role "+t.Role+" may not do this; it takes "+strings.Join(a.roles, " or "))
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, tokenBody)
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, t)))
+	})
+}
+
+// openAPI describes the routes (OpenAPI 3.1).
+func openAPI() http.Handler {
+	type operation map[string]any
+	paths := map[string]map[string]operation{}
+	for pattern, a := range access {
+		method, path, _ := strings.Cut(pattern, " ")
+		if paths[path] == nil {
+			paths[path] = map[string]operation{}
+		}
+		op := operation{"summary": a.summary, "description": "Roles: " + strings.Join(a.roles, ", ") + ".", "security": []any{map[string][]string{"token": {}}},
+			"responses": map[string]any{"200": map[string]string{"description": "Done."}, "default": map[string]string{"description": "An object with error."}}}
+		var params []any
+		for rest := path; strings.Contains(rest, "{"); {
+			_, after, _ := strings.Cut(rest, "{")
+			name, tail, _ := strings.Cut(after, "}")
+			params = append(params, map[string]any{"name": name, "in": "path", "required": true, "schema": map[string]string{"type": "string"}})
+			rest = tail
+		}
+		if params != nil {
+			op["parameters"] = params
+		}
+		paths[path][strings.ToLower(method)] = op
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"openapi": "3.1.0", "info": map[string]string{"title": "rollcall", "version": "1"}, "paths": paths,
+		"components": map[string]any{"securitySchemes": map[string]any{"token": map[string]string{"type": "http", "scheme": "bearer"}}},
+	}, "", " ")
+	if err != nil {
+		panic(err) // maps of strings are always JSON
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(text)))
+	})
+}
+
+func xmlEscape(s string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // a strings.Builder takes all
+	return b.String()
+}

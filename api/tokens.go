@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"rollcall/auth"
+)
+
+// Tokens are the keys to the HTTP API, of the running server or of the store.
+type Tokens interface {
+	// CreateToken makes a token: ErrInvalid.
+	CreateToken(ctx context.Context, t NewToken) (CreatedToken, error)
+	// Tokens lists the tokens, without their secrets.
+	Tokens(ctx context.Context) ([]auth.Token, error)
+	// RevokeToken ends the token with this ID: ErrNotFound.
+	RevokeToken(ctx context.Context, id string) error
+}
+
+// NewToken says what token is wanted.
+type NewToken struct {
+	Role string `json:"role"`
+	Name string `json:"name"`
+	// Seconds that it lives; 0 is for ever.
+	Seconds int64 `json:"seconds,omitempty"`
+}
+
+// CreatedToken has the secret, which is shown this once.
+type CreatedToken struct {
+	auth.Token
+	Secret string `json:"token"`
+}
+
+// NewTokens returns the tokens in a store, for commands that find no server.
+func NewTokens(t *auth.Tokens) Tokens { return tokens{t} }
+
+type tokens struct{ t *auth.Tokens }
+
+func (t tokens) CreateToken(ctx context.Context, n NewToken) (CreatedToken, error) {
+	secret, tok, err := t.t.Create(ctx, n.Role, n.Name, time.Duration(n.Seconds)*time.Second)
+	if errors.Is(err, auth.ErrBadToken) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return CreatedToken{tok, secret}, err
+}
+
+func (t tokens) Tokens(ctx context.Context) ([]auth.Token, error) { return t.t.List(ctx) }
+
+func (t tokens) RevokeToken(ctx context.Context, id string) error {
+	_, err := t.t.Revoke(ctx, id)
+	if errors.Is(err, auth.ErrTokenGone) {
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return err
+}
+
+func tokenRoutes(mux *http.ServeMux, b Tokens) {
+	mux.HandleFunc("GET /api/v1/tokens", func(w http.ResponseWriter, r *http.Request) {
+		list, err := b.Tokens(r.Context())
+		if list == nil {
+			list = []auth.Token{}
+		}
+		reply(w, list, err)
+	})
+	mux.HandleFunc("POST /api/v1/tokens", func(w http.ResponseWriter, r *http.Request) {
+		var n NewToken
+		if decode(w, r, &n) {
+			t, err := b.CreateToken(r.Context(), n)
+			reply(w, t, err)
+		}
+	})
+	mux.HandleFunc("DELETE /api/v1/tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, struct{}{}, b.RevokeToken(r.Context(), r.PathValue("id")))
+	})
+}
+
+// CreateToken implements Tokens.
+func (c *Client) CreateToken(ctx context.Context, n NewToken) (t CreatedToken, err error) {
+	err = c.call(ctx, http.MethodPost, "/api/v1/tokens", n, &t)
+	return t, err
+}
+
+// Tokens implements Tokens.
+func (c *Client) Tokens(ctx context.Context) (list []auth.Token, err error) {
+	err = c.call(ctx, http.MethodGet, "/api/v1/tokens", nil, &list)
+	return list, err
+}
+
+// RevokeToken implements Tokens.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/api/v1/tokens/"+url.PathEscape(id), nil, nil)
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/api"
+	"rollcall/auth"
+	"rollcall/event"
+	"rollcall/sip"
+	"rollcall/xcap"
+)
+
+// activity is an element of RFC 4480 §3.2.
+var activity = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+
+// own returns the account that an application publishes for.
+func (b backend) own(ctx context.Context, text string) (auth.Identity, error) {
+	aor, err := sip.ParseAORString(text)
+	if err != nil {
+		return auth.Identity{}, fmt.Errorf("%w: %q is no address of record", api.ErrInvalid, text)
+	}
+	id, err := b.directory.Vouch(ctx, auth.Token{}, aor)
+	if errors.Is(err, auth.ErrNoAccount) {
+		err = fmt.Errorf("%w: %s", api.ErrNotFound, aor)
+	}
+	return id, err
+}
+
+// Publish implements api.Publisher: it is a PUBLISH that the server makes.
+func (b backend) Publish(ctx context.Context, actor, text string, p api.Publish) (api.Published, error) {
+	id, err := b.own(ctx, text)
+	if err != nil {
+		return api.Published{}, err
+	}
+	switch {
+	case p.Basic != "" && p.Basic != "open" && p.Basic != "closed":
+		return api.Published{}, fmt.Errorf("%w: basic is open or closed", api.ErrInvalid)
+	case p.Activity != "" && !activity.MatchString(p.Activity):
+		return api.Published{}, fmt.Errorf("%w: activity %q is none of RFC 4480", api.ErrInvalid, p.Activity)
+	case strings.ContainsAny(p.Match, "\r\n, \t"):
+		return api.Published{}, fmt.Errorf("%w: If-Match must be one entity-tag", api.ErrInvalid)
+	}
+	life, body := p.Expires, p.Document
+	if life == 0 && !p.Remove {
+		life = int(time.Hour / time.Second)
+	}
+	if body == "" && !p.Remove {
+		body = p.PIDF(id.AOR().String(), "api")
+	}
+	var m strings.Builder
+	fmt.Fprintf(&m, "PUBLISH %[1]s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKapi\r\nMax-Forwards: 1\r\nFrom: <%[1]s>;tag=api\r\nTo: <%[1]s>\r\n"+
+		"Call-ID: api\r\nCSeq: 1 PUBLISH\r\nEvent: presence\r\nExpires: %[2]d\r\n", id.AOR(), life)
+	if p.Match != "" {
+		m.WriteString("SIP-If-Match: " + p.Match + "\r\n")
+	}
+	if body != "" {
+		m.WriteString("Content-Type: application/pidf+xml\r\n")
+	}
+	m.WriteString("Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+	msg := new(sip.Message)
+	if err := msg.Parse([]byte(m.String())); err != nil {
+		return api.Published{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	if fault := msg.Check(); fault != nil {
+		return api.Published{}, fmt.Errorf("%w: %s", api.ErrInvalid, fault.Text())
+	}
+	answer, err := b.notifier.Publish(ctx, event.Request{Message: msg, From: id, Body: body, Now: time.Now()})
+	var fault *sip.Error
+	if errors.As(err, &fault) {
+		if fault.Status == sip.StatusConditionalFailed {
+			return api.Published{}, fmt.Errorf("%w: no publication has this entity-tag any more; publish the whole state", api.ErrRefused)
+		}
+		return api.Published{}, fmt.Errorf("%w: %d %s", api.ErrInvalid, fault.Status, fault.Text())
+	}
+	if err != nil {
+		return api.Published{}, err
+	}
+	if answer.Then != nil {
+		answer.Then()
+	}
+	var done api.Published
+	for _, f := range answer.Fields {
+		switch f.Name {
+		case "SIP-ETag":
+			done.ETag = f.Value
+		case "Expires":
+			done.Expires, _ = strconv.Atoi(f.Value) // written by the notifier
+		}
+	}
+	return done, nil
+}
+
+// Permanent implements api.Publisher: the state is the user's own document.
+func (b backend) Permanent(ctx context.Context, actor, text, document string) error {
+	id, err := b.own(ctx, text)
+	if err != nil {
+		return err
+	}
+	if document == "" {
+		err = b.documents.Delete(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName)
+		if errors.Is(err, xcap.ErrNotFound) {
+			err = fmt.Errorf("%w: %s has no permanent state", api.ErrNotFound, id.AOR())
+		}
+		return err
+	}
+	_, err = b.documents.Put(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName, []byte(document))
+	var conflict *xcap.Conflict
+	if errors.As(err, &conflict) {
+		err = fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	return err
+}
