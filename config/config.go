@@ -248,6 +248,9 @@ type Limits struct {
 	// Memory of finished transactions, whose answers are repeated to retransmissions for 32 s (RFC 3261 §17.2.2). When
 	// it is used up the oldest go first.
 	TransactionBytes int `toml:"transaction_bytes" unit:"bytes" reload:"restart"`
+	// Memory of the SUBSCRIBE and PUBLISH requests that wait, for each UDP listener, when more arrive than can be
+	// served: REGISTER and MESSAGE go first. Further ones are dropped; their clients send them again.
+	BacklogBytes int `toml:"backlog_bytes" unit:"bytes" reload:"restart"`
 }
 
 // Log says what is logged.
@@ -291,7 +294,7 @@ func Default() *Config {
 		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true, Colleagues: "allow", Others: "confirm"},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
-			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20,
+			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20, BacklogBytes: 64 << 20,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

@@ -239,6 +239,7 @@ func (v *validator) numbers() {
 	v.number("limits.header_count", l.HeaderCount, 32, 10_000)
 	v.number("limits.uri_bytes", l.URIBytes, 256, 64<<10)
 	v.number("limits.transaction_bytes", l.TransactionBytes, 1<<20, 1<<50)
+	v.number("limits.backlog_bytes", l.BacklogBytes, 1<<20, 1<<50)
 	pr := c.Presence
 	v.number("presence.subscriptions_per_watcher", pr.SubscriptionsPerWatcher, 1, 1_000_000)
 	v.number("presence.subscriptions", pr.Subscriptions, 1, 100_000_000)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"compress/zlib"
 	"context"
 	"io"
@@ -29,6 +30,15 @@ func (w ways) SentBy(f transport.Flow) string { return w.Transport.SentBy(f).Str
 // Reach implements event.Transport.
 func (w ways) Reach(uri string, from transport.Flow, size int, then func(transport.Flow, bool)) {
 	w.relay.Reach(uri, from, size, then)
+}
+
+// Post implements event.Transport: who registers or sends a message goes first.
+func (w ways) Post(f func()) { w.Transport.PostLater(f) }
+
+// mayWait tells the requests of presence by their first bytes. When all come at
+// once, as after an outage, REGISTER and MESSAGE are served before them.
+func mayWait(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("SUBSCRIBE ")) || bytes.HasPrefix(b, []byte("PUBLISH "))
 }
 
 func eventSettings(cfg *config.Config) event.Settings {

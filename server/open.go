@@ -116,7 +116,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.transport = transport.New(s.receive, transport.Options{
 		MaxConnections: cfg.Limits.TCPConnections, MaxPerSource: cfg.Limits.TCPPerSource, Idle: cfg.Limits.TCPIdle.Duration,
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
-		Ahead: s.ahead,
+		Ahead: s.ahead, Later: mayWait, Backlog: cfg.Limits.BacklogBytes,
 	})
 	rules, err := loadRules(cfg)
 	if err != nil {

@@ -45,7 +45,15 @@ type Options struct {
 	// of them. It may bring near what they will need, and must change nothing. They
 	// are gone when it returns. It may be nil.
 	Ahead func([]sip.Message)
-	Log   *zap.Logger
+
+	// Later tells, by its bytes, of a message that may wait until the others that
+	// have arrived are served. When more arrives than is served, those are set aside
+	// in memory, so that the socket's buffer has room for the rest. Over UDP only.
+	// It may be nil: nothing waits.
+	Later   func(b []byte) bool
+	Backlog int // bytes set aside for each UDP listener; what is over it is dropped; 64 MiB
+
+	Log *zap.Logger
 }
 
 func (o *Options) setDefaults() {
@@ -68,6 +76,7 @@ func (o *Options) setDefaults() {
 	defTime(&o.WriteTime, 10*time.Second)
 	defTime(&o.DialTime, 3*time.Second)
 	def(&o.MaxQueue, 1<<20)
+	def(&o.Backlog, 64<<20)
 	if o.MaxQueued == 0 {
 		o.MaxQueued = 256 << 20
 	}
@@ -85,6 +94,9 @@ type Counters struct {
 	Sent         atomic.Uint64
 	NotSIP       atomic.Uint64 // dropped: no SIP message
 	KeepAlive    atomic.Uint64 // CRLF and STUN
+	SetAside     atomic.Uint64 // datagrams that waited in the backlog
+	Repeated     atomic.Uint64 // dropped: the same datagram waited already
+	Overflowed   atomic.Uint64 // dropped: the backlog was full
 	SendDropped  atomic.Uint64 // not sent: queue full, connection gone or refused by the kernel
 	ConnOpened   atomic.Uint64
 	ConnRefused  atomic.Uint64 // over a connection limit

@@ -47,6 +47,7 @@ func (t *Transport) ListenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
 		_ = conn.SetReadBuffer(t.o.UDPBuffer)
 		_ = conn.SetWriteBuffer(t.o.UDPBuffer)
 		s := &udpSocket{l: l}
+		s.putOff.backlog.init(t.o.Backlog / t.o.UDPSockets)
 		if s.io, err = newMultiIO(conn); err != nil {
 			_ = conn.Close()
 			l.close()
@@ -133,9 +134,11 @@ type udpSocket struct {
 	pend    *outBatch
 	spare   *outBatch
 	calls   []func() // posted
-	waits   bool     // the reader waits, or is about to, and calls is empty
+	later   []func() // posted for later
+	waits   bool     // the reader waits, or is about to, and nothing is to be done
 
-	ran []func() // of the reader: the memory of the calls before
+	ran    []func() // of the reader: the memory of the calls before
+	putOff putOff   // of the reader
 }
 
 // outBatch holds datagrams in one buffer.
@@ -221,12 +224,13 @@ func (s *udpSocket) uncork() {
 }
 
 // read hands every datagram to the handler and runs what was posted; what both
-// send leaves together behind the batch.
+// send leaves together behind the batch. What may wait is done when the socket is
+// empty.
 func (s *udpSocket) read() {
 	t := s.l.t
 	defer t.wg.Done()
 	defer s.end()
-	got := new(received)
+	got := &received{t: t, local: s.l.local}
 	for {
 		n, err := s.io.read(s.mayWait())
 		if t.closing.Load() {
@@ -236,10 +240,9 @@ func (s *udpSocket) read() {
 			continue // an ICMP error of an earlier datagram
 		}
 		corked := s.cork()
-		for i := 0; i < n; i += ahead {
-			s.take(got, i, min(i+ahead, n))
-		}
+		s.take(got, n)
 		s.runPosted()
+		s.runLater(got, n == udpBatch)
 		if corked {
 			s.uncork()
 		}
@@ -250,6 +253,7 @@ func (s *udpSocket) read() {
 // posted any more either.
 func (s *udpSocket) end() {
 	s.runPosted()
+	s.putOff.run(time.Now().Add(time.Hour)) // all of it
 	for !s.cork() {
 		time.Sleep(time.Millisecond)
 	}
@@ -263,26 +267,56 @@ const ahead = 16
 
 // received are messages that came together.
 type received struct {
-	m    [ahead]sip.Message
-	from [ahead]netip.AddrPort
+	t     *Transport
+	local netip.AddrPort
+	n     int
+	m     [ahead]sip.Message
+	from  [ahead]netip.AddrPort
 }
 
-// take hands datagrams from to to of the last read on.
-func (s *udpSocket) take(got *received, from, to int) {
-	t := s.l.t
-	n := 0
-	for i := from; i < to; i++ {
-		b, remote := s.io.datagram(i)
-		if s.isSIP(b, remote) && t.parse(&got.m[n], b) {
-			got.from[n] = remote
-			n++
-		}
+// add takes one more, and hands all on when there are enough.
+func (r *received) add(b []byte, remote netip.AddrPort) {
+	if !r.t.parse(&r.m[r.n], b) {
+		return
 	}
-	if n > 1 && t.o.Ahead != nil {
-		t.o.Ahead(got.m[:n])
+	r.from[r.n] = remote
+	if r.n++; r.n == ahead {
+		r.hand()
+	}
+}
+
+// hand gives the messages to the handler.
+func (r *received) hand() {
+	n := r.n
+	r.n = 0
+	if n > 1 && r.t.o.Ahead != nil {
+		r.t.o.Ahead(r.m[:n])
 	}
 	for i := range n {
-		t.handler(&got.m[i], Flow{Proto: UDP, Local: s.l.local, Remote: got.from[i]})
+		r.t.handler(&r.m[i], Flow{Proto: UDP, Local: r.local, Remote: r.from[i]})
+	}
+}
+
+// take hands the n datagrams of the last read on, those that may wait behind the
+// others.
+func (s *udpSocket) take(got *received, n int) {
+	later := s.l.t.o.Later
+	var wait [udpBatch]uint8
+	waiting := 0
+	for i := range n {
+		b, remote := s.io.datagram(i)
+		switch {
+		case !s.isSIP(b, remote):
+		case later != nil && later(b):
+			wait[waiting] = uint8(i)
+			waiting++
+		default:
+			got.add(b, remote)
+		}
+	}
+	got.hand()
+	if waiting > 0 {
+		s.setAside(got, wait[:waiting], n == udpBatch)
 	}
 }
 
