@@ -168,6 +168,7 @@ func (s *journalSource) open(b []byte, p *payload) (_ []byte, err error) {
 }
 
 func (s *journalSource) content(at contentPlace) ([]byte, error) {
+	s.w.ahead = at.size + headerCopy // contents come in the order of their keys, not of the file
 	f, bad, err := s.w.frame(at.off)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ type window struct {
 	name  string
 	seed  uint32 // of the segment's CRCs
 	limit int64  // nothing at or behind this offset is read
+	ahead int    // bytes to read at once; 0 is windowBytes, for who reads in order
 	base  int64
 	buf   []byte
 	store []byte
@@ -53,7 +54,11 @@ func (w *window) peek(off int64, n int) ([]byte, error) {
 	}
 	n = int(min(int64(n), w.limit-off))
 	if off < w.base || off+int64(n) > w.base+int64(len(w.buf)) {
-		want := int(min(int64(max(n, windowBytes)), w.limit-off))
+		ahead := windowBytes
+		if w.ahead > 0 {
+			ahead = w.ahead
+		}
+		want := int(min(int64(max(n, ahead)), w.limit-off))
 		if cap(w.store) < want {
 			w.store = make([]byte, want)
 		}

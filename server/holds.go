@@ -144,7 +144,7 @@ func (b backend) Erase(ctx context.Context, actor string, e api.EraseRequest) (*
 
 // Purge implements api.Record.
 func (b backend) Purge(ctx context.Context, actor string) ([]retain.Purged, error) {
-	if err := b.compact(ctx); err != nil {
+	if err := b.compact(ctx, func(ctx context.Context, _ int) bool { return ctx.Err() == nil }); err != nil {
 		return nil, err
 	}
 	return b.keeper.Purge(ctx, actor, time.Now())

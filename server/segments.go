@@ -12,8 +12,9 @@ import (
 	"rollcall/archive"
 )
 
-// compactEvery is how often finished segments are looked for that could not be compressed.
-const compactEvery = 5 * time.Minute
+// compactEvery is how often finished segments are looked for that could not be
+// compressed, or had to wait for a quiet time.
+const compactEvery = 30 * time.Second
 
 // segmentBegan tells that the journal has finished segments.
 func (s *Server) segmentBegan() {
@@ -45,7 +46,7 @@ func (s *Server) segments(ctx context.Context) {
 	tick := time.NewTicker(compactEvery)
 	defer tick.Stop()
 	for {
-		if err := s.compact(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		if err := s.compact(ctx, s.quiet); err != nil && !errors.Is(err, context.Canceled) {
 			s.log.Warn("segments of the record are not compressed", zap.Error(err))
 		}
 		select {
@@ -57,16 +58,37 @@ func (s *Server) segments(ctx context.Context) {
 	}
 }
 
-// compact compresses the segments that are finished now.
-func (s *Server) compact(ctx context.Context) error {
+const (
+	// quietRecords is how many records a second the journal may take while segments are compressed.
+	quietRecords = 4000
+	// waitingSegments may wait for a quiet time; beyond that they are compressed all the same.
+	waitingSegments = 32
+)
+
+// quiet reports whether there is time to compress, with so many segments waiting.
+func (s *Server) quiet(ctx context.Context, waiting int) bool {
+	if waiting > waitingSegments {
+		return true
+	}
+	before := s.journal.Stats().Records
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Second):
+	}
+	return s.journal.Stats().Records-before < quietRecords
+}
+
+// compact compresses the segments that are finished now, as long as may allows it.
+func (s *Server) compact(ctx context.Context, may func(ctx context.Context, waiting int) bool) error {
 	folder := archive.Folder{Dir: s.cfg.Load().ArchiveDir(), Keys: s.ring}
 	numbers, err := folder.Finished()
 	if err != nil {
 		return err
 	}
-	for _, n := range numbers {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	for i, n := range numbers {
+		if !may(ctx, len(numbers)-i) {
+			return errors.Join(err, ctx.Err())
 		}
 		c, e := folder.Compact(n, s.ring, nil)
 		if e == nil {
