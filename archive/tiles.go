@@ -42,17 +42,23 @@ func readTile(dir string, level int, n int64) ([]tlog.Hash, error) {
 	return hashes, nil
 }
 
-// writeTile writes a full tile. It is not made durable: it can be made again.
+// writeTile writes a full tile, whole or not at all. It is not made durable: it
+// can be made again.
 func writeTile(dir string, level int, n int64, hashes []tlog.Hash) error {
 	b := make([]byte, 0, tileWidth*tlog.HashSize)
 	for i := range hashes {
 		b = append(b, hashes[i][:]...)
 	}
 	path := tilePath(dir, level, n)
-	err := os.WriteFile(path, b, 0o600)
+	part := filepath.Join(dir, tileFolder+".new") // outside the folder of tiles
+	if err := os.WriteFile(part, b, 0o600); err != nil {
+		_ = os.Remove(part) // a full disk, as a rule
+		return err
+	}
+	err := os.Rename(part, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.WriteFile(path, b, 0o600)
+			err = os.Rename(part, path)
 		}
 	}
 	return err
