@@ -62,7 +62,7 @@ const (
 	// quietRecords is how many records a second the journal may take while segments are compressed.
 	quietRecords = 4000
 	// waitingSegments may wait for a quiet time; beyond that they are compressed all the same.
-	waitingSegments = 32
+	waitingSegments = 128
 )
 
 // quiet reports whether there is time to compress, with so many segments waiting.

@@ -19,7 +19,8 @@ import (
 const (
 	shards = 64
 	// maxCached bounds the keys in memory, of authors and by ID, about 1 KB each.
-	maxCached = 1 << 14
+	// Who is not in it costs a read and an unwrapping.
+	maxCached = 1 << 16
 )
 
 // Ring holds the data keys of an archive. It implements archive.Sealer, and
@@ -190,9 +191,10 @@ func (r *Ring) keyOf(c *cache, name authorMonth) (*dataKey, error) {
 	}
 	k := &dataKey{id, aead}
 	c.mu.Lock()
-	if c.author == nil || len(c.author) >= maxCached/shards {
+	if c.author == nil {
 		c.author = map[authorMonth]*dataKey{}
 	}
+	makeRoom(c.author)
 	c.author[authorMonth{strings.Clone(aor), number}] = k
 	c.mu.Unlock()
 	return k, nil
@@ -230,9 +232,10 @@ func (r *Ring) keyByID(id ID) (*dataKey, error) {
 	}
 	k = &dataKey{id, aead}
 	c.mu.Lock()
-	if c.id == nil || len(c.id) >= maxCached/shards {
+	if c.id == nil {
 		c.id = map[ID]*dataKey{}
 	}
+	makeRoom(c.id)
 	c.id[id] = k
 	c.mu.Unlock()
 	return k, nil
@@ -331,4 +334,15 @@ func (r *Ring) each(aor string, from, to time.Time, f func(m *month, slot int) e
 		}
 	}
 	return nil
+}
+
+// makeRoom drops a key of no choice from a full part of the cache.
+func makeRoom[K comparable](m map[K]*dataKey) {
+	if len(m) < maxCached/shards {
+		return
+	}
+	for k := range m {
+		delete(m, k)
+		return
+	}
 }
