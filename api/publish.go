@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -74,6 +75,10 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 		} else if !decode(w, r, &p) {
 			return
 		}
+		if err := p.check(); err != nil {
+			reply(w, nil, err)
+			return
+		}
 		if r.URL.Query().Get("permanent") == "true" {
 			doc := p.Document
 			if doc == "" {
@@ -110,6 +115,20 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 		_, err := b.Publish(r.Context(), actorOf(r), r.PathValue("aor"), Publish{Match: match, Remove: true})
 		reply(w, struct{}{}, err)
 	})
+}
+
+// activity is the name of an element of RFC 4480 §3.2.
+var activity = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+
+// check says what is wrong with the words.
+func (p *Publish) check() error {
+	switch {
+	case p.Basic != "" && p.Basic != "open" && p.Basic != "closed":
+		return fmt.Errorf("%w: basic is open or closed", ErrInvalid)
+	case p.Activity != "" && !activity.MatchString(p.Activity):
+		return fmt.Errorf("%w: activity %q is none of RFC 4480", ErrInvalid, p.Activity)
+	}
+	return nil
 }
 
 // PIDF returns the words as a presence document (RFC 3863, RFC 4480).

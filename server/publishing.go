@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,9 +14,6 @@ import (
 	"rollcall/sip"
 	"rollcall/xcap"
 )
-
-// activity is an element of RFC 4480 §3.2.
-var activity = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 
 // own returns the account that an application publishes for.
 func (b backend) own(ctx context.Context, text string) (auth.Identity, error) {
@@ -38,12 +34,7 @@ func (b backend) Publish(ctx context.Context, actor, text string, p api.Publish)
 	if err != nil {
 		return api.Published{}, err
 	}
-	switch {
-	case p.Basic != "" && p.Basic != "open" && p.Basic != "closed":
-		return api.Published{}, fmt.Errorf("%w: basic is open or closed", api.ErrInvalid)
-	case p.Activity != "" && !activity.MatchString(p.Activity):
-		return api.Published{}, fmt.Errorf("%w: activity %q is none of RFC 4480", api.ErrInvalid, p.Activity)
-	case strings.ContainsAny(p.Match, "\r\n, \t"):
+	if strings.ContainsAny(p.Match, "\r\n, \t") {
 		return api.Published{}, fmt.Errorf("%w: If-Match must be one entity-tag", api.ErrInvalid)
 	}
 	life, body := p.Expires, p.Document

@@ -155,6 +155,9 @@ func TestPublishByToken(t *testing.T) {
 			t.Errorf("%s: %d %s", what, res.StatusCode, body)
 		}
 	}
+	if res, body := h.asToken(pbx, "PUT", path+"?permanent=true", `{"activity":"x/><y"}`); res.StatusCode != 400 {
+		t.Errorf("a permanent state of something else: %d %s", res.StatusCode, body)
+	}
 	if res, _ := h.asToken(pbx, "PUT", "/api/v1/presence/sip:nobody@example.com", `{}`); res.StatusCode != 404 {
 		t.Errorf("nobody: %d", res.StatusCode)
 	}
