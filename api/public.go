@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -74,12 +75,17 @@ func withToken(b Backend) http.Handler {
 			w.WriteHeader(status)
 			_ = json.NewEncoder(w).Encode(failure{Error: text}) // a reader that went away needs no answer
 		}
-		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
+		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") {
 			deny(http.StatusUnauthorized, `Bearer realm="rollcall"`, "a bearer token is wanted; rollcall token create makes one")
 			return
 		}
 		t, err := b.CheckToken(r.Context(), strings.TrimSpace(secret))
+		if err != nil && !errors.Is(err, auth.ErrToken) {
+			w.Header().Set("Retry-After", "5")
+			deny(http.StatusServiceUnavailable, "", "tokens cannot be checked now")
+			return
+		}
 		if err != nil { // RFC 6750 §3.1
 			deny(http.StatusUnauthorized, `Bearer realm="rollcall", error="invalid_token"`, "the token is not known, was revoked or has expired")
 			return

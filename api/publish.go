@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -65,7 +67,7 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 	})
 	mux.HandleFunc("PUT /api/v1/presence/{aor}", func(w http.ResponseWriter, r *http.Request) {
 		var p Publish
-		if r.Header.Get("Content-Type") == "application/pidf+xml" {
+		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/pidf+xml" {
 			doc, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 			if err != nil {
 				reply(w, nil, fmt.Errorf("%w: body: %w", ErrInvalid, err))
@@ -95,10 +97,10 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 			}
 			p.Expires = n
 		}
-		p.Match = r.Header.Get("If-Match")
+		p.Match = strings.Trim(r.Header.Get("If-Match"), `"`)
 		done, err := b.Publish(r.Context(), actorOf(r), r.PathValue("aor"), p)
 		if err == nil {
-			w.Header().Set("ETag", done.ETag)
+			w.Header().Set("ETag", `"`+done.ETag+`"`)
 		}
 		reply(w, done, err)
 	})
@@ -107,7 +109,7 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 			reply(w, struct{}{}, b.Permanent(r.Context(), actorOf(r), r.PathValue("aor"), ""))
 			return
 		}
-		match := r.Header.Get("If-Match")
+		match := strings.Trim(r.Header.Get("If-Match"), `"`)
 		if match == "" {
 			reply(w, nil, fmt.Errorf("%w: name the publication with If-Match and the ETag it was answered with", ErrInvalid))
 			return

@@ -320,3 +320,18 @@ func limitOf(s string) (int, error) {
 	}
 	return n, nil
 }
+
+type actorKey struct{}
+
+// WithActor notes for whom something is done.
+func WithActor(ctx context.Context, actor string) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+// Actor returns for whom something is done, "unknown" when nobody said.
+func Actor(ctx context.Context) string {
+	if actor, ok := ctx.Value(actorKey{}).(string); ok {
+		return actor
+	}
+	return "unknown"
+}

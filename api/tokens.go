@@ -35,13 +35,32 @@ type CreatedToken struct {
 	Secret string `json:"token"`
 }
 
-// NewTokens returns the tokens in a store, for commands that find no server.
-func NewTokens(t *auth.Tokens) Tokens { return tokens{t} }
+// NewTokens returns the tokens in a store. Before is called when one is to be made or revoked, and an error of it
+// keeps that from being done; commands that find no server give nil.
+func NewTokens(t *auth.Tokens, before func(action string, t auth.Token) error) Tokens {
+	return tokens{t, before}
+}
 
-type tokens struct{ t *auth.Tokens }
+type tokens struct {
+	t      *auth.Tokens
+	before func(action string, t auth.Token) error // nil: nothing is recorded
+}
+
+// Actions of the records of tokens.
+const (
+	ActToken  = "token"
+	ActRevoke = "token-revoke"
+)
+
+func (t tokens) hook(action string) func(auth.Token) error {
+	if t.before == nil {
+		return nil
+	}
+	return func(tok auth.Token) error { return t.before(action, tok) }
+}
 
 func (t tokens) CreateToken(ctx context.Context, n NewToken) (CreatedToken, error) {
-	secret, tok, err := t.t.Create(ctx, n.Role, n.Name, time.Duration(n.Seconds)*time.Second)
+	secret, tok, err := t.t.Create(ctx, n.Role, n.Name, time.Duration(n.Seconds)*time.Second, t.hook(ActToken))
 	if errors.Is(err, auth.ErrBadToken) {
 		err = fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -51,7 +70,7 @@ func (t tokens) CreateToken(ctx context.Context, n NewToken) (CreatedToken, erro
 func (t tokens) Tokens(ctx context.Context) ([]auth.Token, error) { return t.t.List(ctx) }
 
 func (t tokens) RevokeToken(ctx context.Context, id string) error {
-	_, err := t.t.Revoke(ctx, id)
+	_, err := t.t.Revoke(ctx, id, t.hook(ActRevoke))
 	if errors.Is(err, auth.ErrTokenGone) {
 		err = fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
@@ -68,13 +87,19 @@ func tokenRoutes(mux *http.ServeMux, b Tokens) {
 	})
 	mux.HandleFunc("POST /api/v1/tokens", func(w http.ResponseWriter, r *http.Request) {
 		var n NewToken
-		if decode(w, r, &n) {
-			t, err := b.CreateToken(r.Context(), n)
-			reply(w, t, err)
+		if !decode(w, r, &n) {
+			return
 		}
+		if _, byToken := r.Context().Value(tokenKey{}).(auth.Token); byToken && (n.Role == "compliance" || n.Role == "supervisor") {
+			// Else who manages accounts could make himself a reader.
+			reply(w, nil, fmt.Errorf("%w: tokens that read content are made at the control socket alone, with rollcall token create", ErrRefused))
+			return
+		}
+		t, err := b.CreateToken(WithActor(r.Context(), actorOf(r)), n)
+		reply(w, t, err)
 	})
 	mux.HandleFunc("DELETE /api/v1/tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, struct{}{}, b.RevokeToken(r.Context(), r.PathValue("id")))
+		reply(w, struct{}{}, b.RevokeToken(WithActor(r.Context(), actorOf(r)), r.PathValue("id")))
 	})
 }
 

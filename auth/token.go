@@ -79,8 +79,9 @@ func NewTokens(s store.Store) *Tokens {
 }
 
 // Create makes a token and returns it with its secret, which is shown only
-// now. A life of 0 is for ever.
-func (t *Tokens) Create(ctx context.Context, role, name string, life time.Duration) (secret string, tok Token, err error) {
+// now. A life of 0 is for ever. Before, if it is not nil, is called when the
+// token is known and not in force yet; an error of it leaves none.
+func (t *Tokens) Create(ctx context.Context, role, name string, life time.Duration, before func(Token) error) (secret string, tok Token, err error) {
 	switch {
 	case !slices.Contains(Roles, role):
 		return "", tok, fmt.Errorf("%w: role %q; it is one of %s", ErrBadToken, role, strings.Join(Roles, ", "))
@@ -96,6 +97,11 @@ func (t *Tokens) Create(ctx context.Context, role, name string, life time.Durati
 	tok = Token{ID: text[:tokenID], Role: role, Name: name, Created: now, Hash: hex.EncodeToString(sum[:])}
 	if life > 0 {
 		tok.Expires = now.Add(life)
+	}
+	if before != nil {
+		if err := before(tok); err != nil {
+			return "", tok, err
+		}
 	}
 	_, err = t.table.Update(ctx, tokensOwner, func(list []Token) ([]store.Change, error) {
 		if len(list) >= maxTokens {
@@ -115,7 +121,8 @@ func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 }
 
 // Revoke ends a token, named by its ID. It returns ErrTokenGone for another.
-func (t *Tokens) Revoke(ctx context.Context, id string) (Token, error) {
+// Before is called as by Create.
+func (t *Tokens) Revoke(ctx context.Context, id string, before func(Token) error) (Token, error) {
 	id = strings.TrimPrefix(id, tokenPrefix)
 	tok, _, ok, err := t.table.Get(ctx, tokensOwner, id)
 	if err != nil {
@@ -123,6 +130,11 @@ func (t *Tokens) Revoke(ctx context.Context, id string) (Token, error) {
 	}
 	if !ok {
 		return tok, fmt.Errorf("%w: %s", ErrTokenGone, id)
+	}
+	if before != nil {
+		if err := before(tok); err != nil {
+			return tok, err
+		}
 	}
 	_, err = t.table.Apply(ctx, tokensOwner, store.Any, store.Delete(id))
 	return tok, err

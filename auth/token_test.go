@@ -17,7 +17,7 @@ func TestTokens(t *testing.T) {
 	}
 	defer s.Close()
 	tokens, ctx, now := auth.NewTokens(s), t.Context(), time.Now()
-	secret, tok, err := tokens.Create(ctx, "ops", "dashboard", time.Hour)
+	secret, tok, err := tokens.Create(ctx, "ops", "dashboard", time.Hour, nil)
 	if err != nil || !strings.HasPrefix(secret, "rc_"+tok.ID+"_") || len(secret) != 40 {
 		t.Fatal(secret, tok, err)
 	}
@@ -36,20 +36,28 @@ func TestTokens(t *testing.T) {
 		role, name string
 		life       time.Duration
 	}{{"root", "x", 0}, {"ops", "", 0}, {"ops", "a\nb", 0}, {"ops", "x", -1}} {
-		if _, _, err := tokens.Create(ctx, c.role, c.name, c.life); !errors.Is(err, auth.ErrBadToken) {
+		if _, _, err := tokens.Create(ctx, c.role, c.name, c.life, nil); !errors.Is(err, auth.ErrBadToken) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+	no := errors.New("not recorded")
+	refuse := func(auth.Token) error { return no }
+	if _, _, err := tokens.Create(ctx, "ops", "x", 0, refuse); !errors.Is(err, no) {
+		t.Error(err)
+	}
+	if _, err := tokens.Revoke(ctx, tok.ID, refuse); !errors.Is(err, no) {
+		t.Error(err)
 	}
 	if list, err := tokens.List(ctx); err != nil || len(list) != 1 || list[0].ID != tok.ID {
 		t.Error(list, err)
 	}
-	if _, err := tokens.Revoke(ctx, "rc_"+tok.ID); err != nil {
+	if _, err := tokens.Revoke(ctx, "rc_"+tok.ID, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := tokens.Check(ctx, secret, now); !errors.Is(err, auth.ErrToken) {
 		t.Error("a revoked token is taken", err)
 	}
-	if _, err := tokens.Revoke(ctx, tok.ID); !errors.Is(err, auth.ErrTokenGone) {
+	if _, err := tokens.Revoke(ctx, tok.ID, nil); !errors.Is(err, auth.ErrTokenGone) {
 		t.Error(err)
 	}
 }

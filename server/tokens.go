@@ -8,20 +8,17 @@ import (
 	"rollcall/auth"
 )
 
-// Acts of tokens.
-const (
-	actToken  = "token"
-	actRevoke = "token-revoke"
-)
+// recorded are the tokens, each made and revoked after it is recorded.
+func (b backend) recorded(ctx context.Context) api.Tokens {
+	return api.NewTokens(b.tokens, func(action string, t auth.Token) error {
+		_, err := b.act(ctx, api.Actor(ctx), action, t.ID, t.Role+" "+t.Name, nil)
+		return err
+	})
+}
 
 // CreateToken implements api.Tokens.
 func (b backend) CreateToken(ctx context.Context, n api.NewToken) (api.CreatedToken, error) {
-	t, err := api.NewTokens(b.tokens).CreateToken(ctx, n)
-	if err != nil {
-		return t, err
-	}
-	_, err = b.act(ctx, itself, actToken, t.ID, t.Role+" "+t.Name, nil)
-	return t, err
+	return b.recorded(ctx).CreateToken(ctx, n)
 }
 
 // Tokens implements api.Tokens.
@@ -29,11 +26,7 @@ func (b backend) Tokens(ctx context.Context) ([]auth.Token, error) { return b.to
 
 // RevokeToken implements api.Tokens.
 func (b backend) RevokeToken(ctx context.Context, id string) error {
-	if err := api.NewTokens(b.tokens).RevokeToken(ctx, id); err != nil {
-		return err
-	}
-	_, err := b.act(ctx, itself, actRevoke, id, "", nil)
-	return err
+	return b.recorded(ctx).RevokeToken(ctx, id)
 }
 
 // CheckToken implements api.Checker.

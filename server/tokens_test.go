@@ -74,6 +74,12 @@ func TestTokenRoles(t *testing.T) {
 			t.Errorf("%s shows a hash: %s", c.path, body)
 		}
 	}
+	if res, body := h.asToken(admin, "POST", "/api/v1/tokens", `{"role":"compliance","name":"me"}`); res.StatusCode != 409 {
+		t.Errorf("an administrator makes himself a reader: %d %s", res.StatusCode, body)
+	}
+	if res, body := h.asToken(admin, "POST", "/api/v1/tokens", `{"role":"ops","name":"second board"}`); res.StatusCode != 200 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
 	var doc struct {
 		OpenAPI string
 		Paths   map[string]any

@@ -53,7 +53,7 @@ func reachTokens(ctx context.Context, cfg *config.Config) (tokens api.Tokens, do
 		}
 		st, err := openStore(ctx, cfg)
 		if err == nil {
-			tokens, done = api.NewTokens(auth.NewTokens(st)), st.Close
+			tokens, done = api.NewTokens(auth.NewTokens(st), nil), st.Close
 		}
 		return err
 	})
