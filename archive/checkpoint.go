@@ -210,9 +210,10 @@ func (j *Journal) openTree() error {
 	} else {
 		j.signed = c.Size
 	}
+	j.tiles.dir = j.dir
 	j.tree.full = func(level int, n int64, hashes []tlog.Hash) {
-		if err := writeTile(j.dir, level, n, hashes); err != nil {
-			j.event(Event{What: "tile was not written", File: tilePath("", level, n), Err: err})
+		if err := j.tiles.write(level, n, hashes); err != nil {
+			j.event(Event{What: "tile was not written", File: tileFile(level, n/tilesInFile), Err: err})
 		}
 	}
 	return nil

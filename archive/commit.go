@@ -431,6 +431,7 @@ func (j *Journal) finish() {
 			j.fail(err)
 		}
 	}
+	j.tiles.close()
 	j.mu.Lock()
 	if len(j.backlog) > 0 {
 		j.closeErr = fmt.Errorf("%d bytes of notes not written: %w", len(j.backlog), j.failed)

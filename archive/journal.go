@@ -120,6 +120,7 @@ type Journal struct {
 	prev         link      // the segment before seg, or the last one when seg is nil
 	unsynced     []*batch  // written, not yet durable: notes only
 	tree         *tree     // over the records that are durable
+	tiles        tileWriter
 	signed       int64     // records under the last checkpoint
 	checkpointed time.Time // when that was tried
 	leaf         []byte    // buffer

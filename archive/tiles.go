@@ -12,64 +12,118 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// tileFolder holds the full tiles of the tree, as C2SP tlog-tiles lays them
-// out: tile/<level>/<number>. They are made from the records, and made again
-// when they are missing.
+// tileFolder holds the full tiles of the tree. They are made from the records,
+// and made again when they are missing.
 const tileFolder = "tile"
 
-func tilePath(dir string, level int, n int64) string {
-	// The number in groups of three digits, all but the last after an x.
-	name := fmt.Sprintf("%03d", n%1000)
-	for n >= 1000 {
-		n /= 1000
-		name = fmt.Sprintf("x%03d/%s", n%1000, name)
-	}
-	return filepath.Join(dir, tileFolder, fmt.Sprint(level), name)
+const (
+	tileBytes = tileWidth * tlog.HashSize
+	// tilesInFile is how many tiles stand behind each other in a file: a file for
+	// each of them would be a hundred files made in a second of high load.
+	tilesInFile = 256
+)
+
+// tileName returns where a tile stands: tile/<level>/<file>, as C2SP tlog-tiles
+// would name a tile with the number of the file, and the offset in it.
+func tileName(level int, n int64) (name string, offset int64) {
+	return tileFile(level, n/tilesInFile), n % tilesInFile * tileBytes
 }
 
+func tileFile(level int, file int64) string {
+	// The number in groups of three digits, all but the last after an x.
+	name := fmt.Sprintf("%03d", file%1000)
+	for n := file / 1000; n > 0; n /= 1000 {
+		name = fmt.Sprintf("x%03d/%s", n%1000, name)
+	}
+	return filepath.Join(tileFolder, fmt.Sprint(level), name)
+}
+
+// readTile returns a full tile, or fs.ErrNotExist. A tile that was only partly
+// on the disk when the power went is not there: its end, or hashes in it, are missing.
 func readTile(dir string, level int, n int64) ([]tlog.Hash, error) {
-	b, err := os.ReadFile(tilePath(dir, level, n))
+	name, offset := tileName(level, n)
+	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
-	if len(b) != tileWidth*tlog.HashSize {
-		return nil, fs.ErrNotExist // half written when the server was stopped
+	defer f.Close()
+	b := make([]byte, tileBytes)
+	if _, err := f.ReadAt(b, offset); errors.Is(err, io.EOF) {
+		return nil, fs.ErrNotExist
+	} else if err != nil {
+		return nil, err
 	}
 	hashes := make([]tlog.Hash, tileWidth)
 	for i := range hashes {
 		copy(hashes[i][:], b[i*tlog.HashSize:])
+		if hashes[i] == (tlog.Hash{}) {
+			return nil, fs.ErrNotExist
+		}
 	}
 	return hashes, nil
 }
 
-// writeTile writes a full tile, whole or not at all. It is not made durable: it
-// can be made again.
-func writeTile(dir string, level int, n int64, hashes []tlog.Hash) error {
-	b := make([]byte, 0, tileWidth*tlog.HashSize)
-	for i := range hashes {
-		b = append(b, hashes[i][:]...)
-	}
-	path := tilePath(dir, level, n)
-	part := filepath.Join(dir, tileFolder+".new") // outside the folder of tiles
-	if err := os.WriteFile(part, b, 0o600); err != nil {
-		_ = os.Remove(part) // a full disk, as a rule
-		return err
-	}
-	err := os.Rename(part, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.Rename(part, path)
+// tileWriter writes full tiles. It belongs to one goroutine.
+type tileWriter struct {
+	dir  string
+	open map[int]tileOut // by level
+	buf  []byte
+}
+
+type tileOut struct {
+	name string
+	f    *os.File
+}
+
+// write puts a full tile in its place. It is not made durable: it can be made again.
+func (w *tileWriter) write(level int, n int64, hashes []tlog.Hash) error {
+	name, offset := tileName(level, n)
+	out := w.open[level]
+	if out.name != name {
+		path := filepath.Join(w.dir, name)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+				f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+			}
 		}
+		if err != nil {
+			return err
+		}
+		if out.f != nil {
+			_ = out.f.Close() // nothing in it needs to be durable
+		}
+		if w.open == nil {
+			w.open = map[int]tileOut{}
+		}
+		out = tileOut{name, f}
+		w.open[level] = out
 	}
+	w.buf = w.buf[:0]
+	for i := range hashes {
+		w.buf = append(w.buf, hashes[i][:]...)
+	}
+	_, err := out.f.WriteAt(w.buf, offset)
 	return err
 }
 
-// tileNames calls f for each file under tile/, with the level and number it
-// should have by its name; level is -1 for any other name.
-func tileNames(dir string, f func(name string, level int, n int64)) error {
+func (w *tileWriter) close() {
+	for _, out := range w.open {
+		_ = out.f.Close()
+	}
+	w.open = nil
+}
+
+// tileFiles calls f for each file under tile/, with the level, the number
+// that it should have by its name, and the bytes it has; level is -1 for any other name.
+func tileFiles(dir string, f func(name string, level int, number, size int64)) error {
 	root := filepath.Join(dir, tileFolder)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
 			return err
 		}
 		name, err := filepath.Rel(dir, path)
@@ -85,11 +139,11 @@ func tileNames(dir string, f func(name string, level int, n int64)) error {
 				_, _ = fmt.Sscanf(strings.TrimPrefix(p, "x"), "%03d", &k)
 				n = n*1000 + k
 			}
-			if tilePath(dir, l, n) == path {
+			if tileFile(l, n) == name {
 				level = l
 			}
 		}
-		f(name, level, n)
+		f(name, level, n, info.Size())
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -263,8 +317,10 @@ func (a Folder) rebuildTree(size int64) (*tree, error) {
 	defer r.Close()
 	var failed error
 	t := &tree{}
+	out := tileWriter{dir: a.Dir}
+	defer out.close()
 	t.full = func(level int, n int64, hashes []tlog.Hash) {
-		if err := writeTile(a.Dir, level, n, hashes); err != nil && failed == nil {
+		if err := out.write(level, n, hashes); err != nil && failed == nil {
 			failed = err
 		}
 	}

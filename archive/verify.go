@@ -150,7 +150,7 @@ func (a Folder) VerifyWith(o VerifyOptions) (*Report, error) {
 		return nil, err
 	}
 	for _, name := range others {
-		if name == checkpointFile || name == checkpointFile+".new" || name == tileFolder+".new" {
+		if name == checkpointFile || name == checkpointFile+".new" {
 			continue
 		}
 		if fi, err := os.Lstat(filepath.Join(a.Dir, name)); err == nil && !fi.IsDir() {

@@ -227,19 +227,17 @@ func (c *treeCheck) segment(cp *Checkpoint, pos Pos) error {
 	return nil
 }
 
-// tile compares a tile with its file, if that is there.
+// tile compares a tile with its file, if it is there.
 func (c *treeCheck) tile(level int, n int64, hashes []tlog.Hash) {
-	path := tilePath(c.a.Dir, level, n)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || c.broken {
+	if c.broken {
+		return
+	}
+	there, err := readTile(c.a.Dir, level, n)
+	if errors.Is(err, fs.ErrNotExist) {
 		return // a server makes it again
 	}
-	same := err == nil && len(b) == len(hashes)*tlog.HashSize
-	for i := 0; same && i < len(hashes); i++ {
-		same = string(hashes[i][:]) == string(b[i*tlog.HashSize:(i+1)*tlog.HashSize])
-	}
-	if !same {
-		name, _ := filepath.Rel(c.a.Dir, path)
+	if err != nil || !slices.Equal(there, hashes) {
+		name, _ := tileName(level, n)
 		c.rep.fault(&Fault{File: name, Reason: fmt.Sprintf("tile is not that of the records %d to %d", n<<(tileHeight*(level+1))+1, (n+1)<<(tileHeight*(level+1)))})
 	}
 }
@@ -262,9 +260,10 @@ func (c *treeCheck) end() error {
 			c.rep.fault(&Fault{File: checkpointFile, Reason: "signed by no key that is known, or not as it was signed"})
 		}
 	}
-	return tileNames(c.a.Dir, func(name string, level int, n int64) {
-		if level < 0 || !c.broken && (n+1)<<(tileHeight*(level+1)) > c.t.size {
-			c.rep.fault(&Fault{File: name, Reason: "not a tile of this archive"})
+	return tileFiles(c.a.Dir, func(name string, level int, number, size int64) {
+		last := number*tilesInFile + (size+tileBytes-1)/tileBytes // tiles up to its end
+		if level < 0 || size > tilesInFile*tileBytes || !c.broken && last<<(tileHeight*(level+1)) > c.t.size {
+			c.rep.fault(&Fault{File: name, Reason: "has tiles that are not of this archive"})
 		}
 	})
 }
