@@ -61,7 +61,7 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 
 	// Journal. Nothing has left before this.
 	rec := records.Get().(*archive.Record)
-	r.record(rec, tx, o, decision)
+	r.record(rec, tx.Source().String(), o, decision)
 	if r.o.Describe != nil {
 		r.o.Describe(rec, id, o.to)
 	}
@@ -116,6 +116,9 @@ func (r *Relay) recorded(tx *transaction.Server, o *outgoing, d policy.Decision,
 		return
 	}
 	o.receipt = receipt
+	if len(d.Notices()) > 0 && r.withNotices(tx, o, d) {
+		return
+	}
 	if refusal := d.Refusal(); refusal != nil {
 		r.refuse(tx, o, refusal)
 		return
@@ -153,7 +156,7 @@ var retryAfter = sip.Field{Name: "Retry-After", Value: "5"}
 
 // record states the request. Of an is-composing indication only the head is kept
 // (RFC 3994: the state of a moment is no content).
-func (r *Relay) record(rec *archive.Record, tx *transaction.Server, o *outgoing, d policy.Decision) {
+func (r *Relay) record(rec *archive.Record, source string, o *outgoing, d policy.Decision) {
 	m := o.req
 	cseq, _ := m.CSeq()
 	from, _ := m.From()
@@ -161,7 +164,7 @@ func (r *Relay) record(rec *archive.Record, tx *transaction.Server, o *outgoing,
 		Type: archive.TypeMessage, Received: o.received, Direction: archive.Internal, Channel: "sip-message",
 		From: o.from.String(), To: o.to.String(), FromName: from.DisplayName(), Subject: m.Get(sip.HeaderSubject),
 		CallID: m.CallID(), CSeq: cseq, Branch: m.Via().Branch, Method: m.Method(), RequestURI: m.RequestURI(),
-		Source: tx.Source().String(), Device: senderDevice(m), UserAgent: m.Get(sip.HeaderUserAgent),
+		Source: source, Device: senderDevice(m), UserAgent: m.Get(sip.HeaderUserAgent),
 		ContentType: m.Get(sip.HeaderContentType), MessageID: imdnMessageID(m), Date: m.Get(sip.HeaderDate),
 		Decision: d.String(), Rule: d.Rule(), Policy: d.Version(), Flags: d.Flags(), Raw: m.Bytes(), RequestKey: o.key,
 	}

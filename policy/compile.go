@@ -142,6 +142,9 @@ func (c *compiler) compile(f *file) {
 	for n, l := range f.Lexica {
 		c.lexicon(n, &l)
 	}
+	for n, d := range f.Disclaimers {
+		c.disclaimer(n, &d)
+	}
 	r.named = true
 }
 
@@ -151,6 +154,15 @@ func (c *compiler) aor(kind string, n int, text string) string {
 		c.fault(kind, n, "%q is no address of record; write sip:alice@example.com", text)
 	}
 	return a.String()
+}
+
+// ours reads an address of record of the company.
+func (c *compiler) ours(kind string, n int, text string) sip.AOR {
+	a, err := sip.ParseAORString(text)
+	if err != nil || !c.rules.Ours(a.Domain()) {
+		c.fault(kind, n, "%q is no address of the company's domains; write sip:alice@example.com", text)
+	}
+	return a
 }
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
@@ -188,8 +200,15 @@ func (c *compiler) hours(n int, h *hours) {
 func (c *compiler) lexicon(n int, l *lexicon) {
 	rule := &lexiconRule{name: c.name("lexicon", n, l.Name), scope: c.scope("lexicon", n, l.scope), block: l.Action == "block",
 		phrases: map[string][][]string{}, words: map[string][]int{}}
-	if !slices.Contains([]string{"block", "flag"}, l.Action) {
-		c.fault("lexicon", n, `%s: action is "block" or "flag"`, l.Name)
+	if !slices.Contains([]string{"block", "flag", "notify"}, l.Action) {
+		c.fault("lexicon", n, `%s: action is "block", "flag" or "notify"`, l.Name)
+	}
+	if len(l.Notify) > maxNotified || l.Action == "notify" && len(l.Notify) == 0 {
+		c.fault("lexicon", n, `%s: write notify = ["sip:compliance@example.com"] with one to %d accounts`, l.Name, maxNotified)
+	}
+	for _, a := range l.Notify {
+		to := c.ours("lexicon", n, a)
+		rule.notify = append(rule.notify, to)
 	}
 	if len(l.Phrases)+len(l.Patterns)+len(l.Near) == 0 {
 		c.fault("lexicon", n, "%s has no phrases, patterns or near", l.Name)

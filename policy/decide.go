@@ -51,6 +51,7 @@ func (r *Rules) Message(m *Message) Decision {
 			if !l.scope.covers(s) || !l.hits(m.Body, words) {
 				continue
 			}
+			d.tell(l)
 			if l.block {
 				d.rule, d.refuse = l.name, sip.NewError(sip.StatusForbidden, "Message is not allowed by policy")
 				return d
@@ -67,6 +68,7 @@ func (r *Rules) Message(m *Message) Decision {
 			return d
 		}
 	}
+	r.disclaim(&d, s)
 	return d
 }
 

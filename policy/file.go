@@ -26,6 +26,8 @@ type file struct {
 	Rates      []rate      `toml:"rate"`
 	Contents   []content   `toml:"content"`
 	Lexica     []lexicon   `toml:"lexicon"`
+
+	Disclaimers []disclaimer `toml:"disclaimer"`
 }
 
 // scope says whose messages a rule is for: of members of the groups or units.
@@ -95,12 +97,22 @@ type lexicon struct {
 	Phrases  []string `toml:"phrases"`
 	Patterns []string `toml:"patterns"`
 	Near     []near   `toml:"near"`
+	Notify   []string `toml:"notify"` // AORs that are told of a hit
 	scope
 }
 
 type near struct {
 	Words  []string `toml:"words"`
 	Within int      `toml:"within"`
+}
+
+type disclaimer struct {
+	Name string `toml:"name"`
+	Text string `toml:"text"`
+	From string `toml:"from"` // AOR
+	To   string `toml:"to"`   // recipient, sender, both
+	Per  string `toml:"per"`
+	scope
 }
 
 // Fault is something wrong with a policy file.
@@ -137,6 +149,8 @@ const (
 	maxPattern  = 1000    // bytes
 	maxGroups   = 256     // that rules name
 	maxNear     = 100     // words between
+	maxNotified = 20      // accounts that one lexicon tells
+	maxText     = 1000    // bytes of a disclaimer: a datagram takes it
 )
 
 // Load reads the rules in a file, for a company as New has it. Times of day

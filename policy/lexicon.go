@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"rollcall/sip"
 )
 
 // lexiconRule looks for words and patterns.
@@ -11,6 +13,8 @@ type lexiconRule struct {
 	name  string
 	scope compiledScope
 	block bool
+	// notify are told of a hit.
+	notify []sip.AOR
 	// phrases has, for a first word, what must follow it.
 	phrases  map[string][][]string
 	patterns []*regexp.Regexp

@@ -15,6 +15,7 @@ type Decision struct {
 	version string
 	flags   string
 	refuse  *sip.Error
+	notices []Notice
 }
 
 // Valid reports that rules made this decision.
@@ -31,6 +32,9 @@ func (d Decision) Version() string { return d.version }
 
 // Flags names the lexica that want a review, parted by spaces.
 func (d Decision) Flags() string { return d.flags }
+
+// Notices are the messages of the company's own that the rules want sent.
+func (d Decision) Notices() []Notice { return d.notices }
 
 // String returns "allow" or "refuse", as records have it.
 func (d Decision) String() string {
@@ -98,6 +102,7 @@ type Rules struct {
 	rates       []*rateRule
 	contents    []contentRule
 	lexica      []*lexiconRule
+	disclaimers []disclaimerRule
 }
 
 type compiledScope struct {

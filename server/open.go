@@ -106,7 +106,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.documents, err = xcap.NewDocuments(xcap.Options{
-		Store: s.store, Accounts: s.directory, Log: log,
+		Store: s.store, Accounts: s.directory, Apart: s.apart, Log: log,
 		Bytes: cfg.XCAP.DocumentBytes, IconBytes: cfg.XCAP.IconBytes, PerUsage: cfg.XCAP.Documents,
 	})
 	if err != nil {

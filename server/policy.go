@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"os"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"rollcall/archive"
 	"rollcall/config"
 	"rollcall/policy"
 	"rollcall/sip"
@@ -36,7 +38,54 @@ func (s *Server) apart(_ context.Context, watcher, resource sip.AOR) string {
 	if !rules.Separates() {
 		return ""
 	}
-	return rules.Between(s.party(watcher), s.party(resource))
+	rule := rules.Between(s.party(watcher), s.party(resource))
+	if rule != "" {
+		s.barred.state(s, watcher, resource, rule, rules.Version())
+	}
+	return rule
+}
+
+// actBarred is the action of the record of an account that wanted to learn of another
+// from which a rule keeps it.
+const actBarred = "barred"
+
+const (
+	// barredAgain is how long the same attempt makes no second record.
+	barredAgain = time.Hour
+	// maxBarred bounds the attempts that are remembered, about 200 bytes each. When there
+	// are more, all are forgotten, and a record is made again.
+	maxBarred = 1 << 14
+)
+
+// barred remembers the attempts that were recorded a short while ago: a softphone tries
+// again and again.
+type barred struct {
+	mu   sync.Mutex
+	seen map[[2]sip.AOR]time.Time
+}
+
+// state records an attempt.
+func (b *barred) state(s *Server, watcher, resource sip.AOR, rule, version string) {
+	now := time.Now()
+	key := [2]sip.AOR{watcher, resource}
+	b.mu.Lock()
+	last, there := b.seen[key]
+	again := there && now.Sub(last) < barredAgain
+	if !again {
+		if b.seen == nil || len(b.seen) >= maxBarred {
+			b.seen = map[[2]sip.AOR]time.Time{}
+		}
+		b.seen[[2]sip.AOR{watcher.Clone(), resource.Clone()}] = now
+	}
+	b.mu.Unlock()
+	if again {
+		return
+	}
+	err := s.journal.Note(&archive.Record{Type: archive.TypeAct, Received: now, Actor: watcher.String(), Action: actBarred,
+		Object: resource.String(), Reason: rule, Rule: rule, Policy: version})
+	if err != nil {
+		s.log.Warn("a barred attempt is not recorded", zap.Error(err))
+	}
 }
 
 // loadPolicy puts the rules of the configuration in force. With a fault in the

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"rollcall/archive"
 	"rollcall/config"
 	"rollcall/sip"
+	"rollcall/xcap"
 )
 
 const wall = "[[barrier]]\nname = \"wall\"\nbetween = [\"research\", \"trading\"]\n"
@@ -69,21 +72,41 @@ func TestBarrier(t *testing.T) {
 	h.subscriber("bob", "UDP", "sip:alice@example.com", "presence", 403)
 	h.subscriber("bob", "UDP", "sip:alice@example.com", "dialog", 403)
 	alice.want(202, "MESSAGE", "sip:alice@example.com", "to herself")
+	const list = `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry uri="sip:carol@example.com"/>%s</list></resource-lists>`
+	put := func(entry string) error {
+		_, err := h.documents.Put(t.Context(), aor(t, "alice"), xcap.ResourceLists, "index", []byte(fmt.Sprintf(list, entry)))
+		return err
+	}
+	var refusal *xcap.Conflict
+	if err := put(`<entry uri="sip:bob@example.com"/>`); !errors.As(err, &refusal) {
+		t.Errorf("a list with bob on it: %v", err)
+	}
+	if err := put(""); err != nil {
+		t.Errorf("a list without him: %v", err)
+	}
 
 	faults := h.counters.policyFaults.n.Load()
 	write(wall + "[[barrier]]\nname = \"wall\"\n")
 	eventually(t, "found bad", func() bool { return h.counters.policyFaults.n.Load() > faults })
 	alice.want(403, "MESSAGE", "sip:bob@example.com", "still across")
 
-	refused := map[string]string{}
+	refused, barred := map[string]string{}, map[string]int{}
 	err := archive.Folder{Dir: cfg.ArchiveDir(), Keys: h.ring}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage && r.Decision == "refuse" {
 			refused[string(r.Body())] = r.Rule + " " + r.Policy
+		}
+		if r.Action == actBarred {
+			barred[r.Actor+" "+r.Object+" "+r.Rule]++
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, attempt := range []string{"sip:alice@example.com sip:bob@example.com wall", "sip:bob@example.com sip:alice@example.com wall"} {
+		if barred[attempt] != 1 {
+			t.Errorf("%q is recorded %d times, want once", attempt, barred[attempt])
+		}
 	}
 	for _, text := range []string{"across", "and back", "still across"} {
 		if refused[text] != "wall "+h.rules.Load().Version() {

@@ -57,6 +57,7 @@ type Server struct {
 	keeper    *retain.Keeper
 	tokens    *auth.Tokens
 	rules     atomic.Pointer[policy.Rules]
+	barred    barred
 	finished  chan struct{} // the journal has segments that can be compressed
 	directory *auth.Directory
 	documents *xcap.Documents

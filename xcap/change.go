@@ -63,6 +63,9 @@ func (d *Documents) change(ctx context.Context, user sip.AOR, u *Usage, name str
 			if err := d.admit(u, s, old, name, &e); err != nil {
 				return nil, false, err
 			}
+			if err := d.keepApart(ctx, user, u, old, e.root); err != nil {
+				return nil, false, err
+			}
 			doc = newDocument(user, u.AUID, name, e.body)
 			if old != nil && old.ETag == doc.ETag {
 				return doc, false, nil

@@ -34,6 +34,9 @@ type Accounts interface {
 type Options struct {
 	Store    store.Store
 	Accounts Accounts
+	// Apart names the rule of the company that keeps an account from putting an address
+	// on a list of its own, or gives "". It may be nil.
+	Apart func(ctx context.Context, user, entry sip.AOR) string
 
 	Bytes       int // of a document, default 256 KiB
 	IconBytes   int // of an icon, default 1 MiB
