@@ -49,28 +49,45 @@ type place struct {
 	seq    uint64 // of its first record
 }
 
-// openCompressed reads the index of the segment that w is a window on.
+// openCompressed reads the index of the segment that w is a window on, and
+// checks that all of it is as it was written.
 func openCompressed(w *window, h header, keys Opener) (*compressed, error) {
+	c, e, err := openIndexed(w, h, keys)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := w.sum(e.offset)
+	if err != nil {
+		return nil, err
+	}
+	if sum != e.crc {
+		return nil, &Fault{File: w.name, Offset: e.offset, Seq: h.firstSeq, Reason: "segment is not as it was when it was written"}
+	}
+	return c, nil
+}
+
+// openIndexed is openCompressed for who reads few records of the segment. Each
+// frame has a CRC of its own.
+func openIndexed(w *window, h header, keys Opener) (*compressed, *end, error) {
 	c := &compressed{w: w, header: h, keys: keys, block: -1}
 	at := w.limit - int64(endFrame)
-	fail := func(format string, args ...any) (*compressed, error) {
-		return nil, &Fault{File: w.name, Offset: max(at, 0), Seq: h.firstSeq, Reason: fmt.Sprintf(format, args...)}
+	fail := func(format string, args ...any) (*compressed, *end, error) {
+		return nil, nil, &Fault{File: w.name, Offset: max(at, 0), Seq: h.firstSeq, Reason: fmt.Sprintf(format, args...)}
 	}
 	if at < headerBlock {
 		return fail("segment cut off")
 	}
 	f, bad, err := w.frame(at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var e end
 	if f == nil || f[frameHead+atType] != typeEnd || e.decode(f[frameHead:]) != nil || e.offset != at || e.id != h.id || e.records != h.records {
 		return fail("end of the segment damaged (%s)", bad)
 	}
-	crc := e.crc
 	tail, err := w.peek(at-4, 4)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	at -= int64(binary.LittleEndian.Uint32(tail))
 	if at < headerBlock {
@@ -78,7 +95,7 @@ func openCompressed(w *window, h header, keys Opener) (*compressed, error) {
 	}
 	f, bad, err = w.frame(at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f == nil || f[frameHead+atType] != typeIndex {
 		return fail("index of the segment damaged (%s)", bad)
@@ -86,12 +103,7 @@ func openCompressed(w *window, h header, keys Opener) (*compressed, error) {
 	if err := c.decodeIndex(f[frameHead+structHead : len(f)-4]); err != nil {
 		return fail("%v", err)
 	}
-	if sum, err := w.sum(e.offset); err != nil {
-		return nil, err
-	} else if sum != crc {
-		return fail("segment is not as it was when it was written")
-	}
-	return c, nil
+	return c, &e, nil
 }
 
 // encodeIndex returns the fields of the index.
@@ -319,7 +331,9 @@ func (c *compressed) find(seq uint64) (packed, bool, error) {
 	if block < 0 {
 		return packed{}, false, nil
 	}
-	if err := c.open(block); err != nil {
+	if c.block == block {
+		c.index, c.rest = 0, c.buf
+	} else if err := c.open(block); err != nil {
 		return packed{}, false, err
 	}
 	for {

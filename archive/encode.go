@@ -100,7 +100,9 @@ const (
 	tagAction      = 35
 	tagObject      = 36
 	tagSize        = 37
-	tagLast        = tagSize
+	tagFromGroups  = 38
+	tagToGroups    = 39
+	tagLast        = tagToGroups
 )
 
 // private are the tags that stand with the content when there is one: they
@@ -166,6 +168,10 @@ func (r *Record) text(tag uint64) *string {
 		return &r.FromUnit
 	case tagToUnit:
 		return &r.ToUnit
+	case tagFromGroups:
+		return &r.FromGroups
+	case tagToGroups:
+		return &r.ToGroups
 	case tagActor:
 		return &r.Actor
 	case tagAction:
@@ -189,7 +195,7 @@ func (r *Record) check() (int, error) {
 	for _, s := range [...]string{
 		r.Node, r.Channel, r.From, r.To, r.FromName, r.Subject, r.CallID, r.Branch, r.Method, r.RequestURI, r.Source, r.Flow,
 		r.Device, r.UserAgent, r.ContentType, r.MessageID, r.Date, r.Decision, r.Rule, r.Reason, r.Target,
-		r.Policy, r.Flags, r.Class, r.FromUnit, r.ToUnit, r.Actor, r.Action, r.Object,
+		r.Policy, r.Flags, r.Class, r.FromUnit, r.ToUnit, r.FromGroups, r.ToGroups, r.Actor, r.Action, r.Object,
 	} {
 		n += len(s) + 4
 		longest = max(longest, len(s))
@@ -297,6 +303,8 @@ func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	b = appendText(b, tagAction, r.Action)
 	b = appendText(b, tagObject, r.Object)
 	b = appendNumber(b, tagSize, r.Size)
+	b = appendText(b, tagFromGroups, r.FromGroups)
+	b = appendText(b, tagToGroups, r.ToGroups)
 	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
 	switch {
 	case !content:

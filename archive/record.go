@@ -144,6 +144,8 @@ type Record struct {
 	Class string
 	// FromUnit and ToUnit are the business units of the parties at that time.
 	FromUnit, ToUnit string
+	// FromGroups and ToGroups are the groups of the parties at that time, parted by semicolons.
+	FromGroups, ToGroups string
 
 	Actor  string // of an act: who, "officer@example.com" or "server"
 	Action string // of an act: "search", "export", "hold", "purge" …
@@ -179,6 +181,14 @@ func (r *Record) Body() []byte {
 		return nil
 	}
 	return r.Raw[i+4:]
+}
+
+// Time is when the request came or, of a record without one, when it was archived.
+func (r *Record) Time() time.Time {
+	if r.Received.IsZero() {
+		return r.Archived
+	}
+	return r.Received
 }
 
 // Conversation names the two parties in an order that does not depend on who

@@ -45,6 +45,8 @@ type View struct {
 	Class        string    `json:"class,omitempty"`
 	FromUnit     string    `json:"from_unit,omitempty"`
 	ToUnit       string    `json:"to_unit,omitempty"`
+	FromGroups   string    `json:"from_groups,omitempty"`
+	ToGroups     string    `json:"to_groups,omitempty"`
 	Actor        string    `json:"actor,omitempty"`
 	Action       string    `json:"action,omitempty"`
 	Object       string    `json:"object,omitempty"`
@@ -72,7 +74,7 @@ func (r *Record) View(raw bool) View {
 		Method: r.Method, RequestURI: r.RequestURI, Source: r.Source, Flow: r.Flow, Device: r.Device,
 		UserAgent: r.UserAgent, ContentType: r.ContentType, MessageID: r.MessageID, Date: r.Date,
 		Decision: r.Decision, Rule: r.Rule, Policy: r.Policy, Flags: r.Flags, Class: r.Class,
-		FromUnit: r.FromUnit, ToUnit: r.ToUnit, Actor: r.Actor, Action: r.Action, Object: r.Object, Size: r.Size,
+		FromUnit: r.FromUnit, ToUnit: r.ToUnit, FromGroups: r.FromGroups, ToGroups: r.ToGroups, Actor: r.Actor, Action: r.Action, Object: r.Object, Size: r.Size,
 		Content: r.Content.String(), Disposition: r.Disposition.String(), Status: r.Status,
 		Reason: r.Reason, Target: r.Target, BodyOmitted: r.BodyOmitted,
 	}
@@ -172,6 +174,7 @@ func (s *Shown) WriteText(w io.Writer) error {
 	line("flags", v.Flags)
 	line("class", v.Class)
 	line("unit", strings.Trim(v.FromUnit+" → "+v.ToUnit, " →"))
+	line("groups", strings.Trim(v.FromGroups+" → "+v.ToGroups, " →"))
 	line("actor", v.Actor)
 	line("action", v.Action)
 	line("object", v.Object)

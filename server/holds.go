@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -74,9 +75,25 @@ func (s *Server) describe(rec *archive.Record, from auth.Identity, to sip.AOR) {
 		other, _ = s.directory.Known(s.ctx, to)
 	}
 	rec.ToUnit = other.Unit()
+	rec.FromGroups, rec.ToGroups = groupsText(from.Groups()), groupsText(other.Groups())
 	if cs := *s.classes.Load(); len(cs) > 0 {
 		rec.Class = cs.Of(retain.Party{Unit: rec.FromUnit, Groups: from.Groups()}, retain.Party{Unit: rec.ToUnit, Groups: other.Groups()})
 	}
+}
+
+// maxGroupsText bounds the groups of one party that a record names, in bytes.
+const maxGroupsText = 8 << 10
+
+// groupsText is how a record names groups. Those beyond the bound are not named.
+func groupsText(groups []string) string {
+	n := 0
+	for i, g := range groups {
+		if n += len(g) + 1; n > maxGroupsText {
+			groups = groups[:i]
+			break
+		}
+	}
+	return strings.Join(groups, ";")
 }
 
 // newKeeper makes the keeper of the record.

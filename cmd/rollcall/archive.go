@@ -82,8 +82,10 @@ func (a *app) archiveSearch(open func() (record, error), reads reader) *cobra.Co
 		Use:   "search QUERY",
 		Short: "Find records by words, parties, time and outcome",
 		Long: "QUERY has words and \"phrases\", which must all stand in the body, the subject or the sender's name, and the\n" +
-			"fields from: to: with: after: before: type: disposition:. A party is an address, a user or a domain; a time is a\n" +
-			"day in the configured time_zone, or RFC 3339. type: is message (if not given), outcome, act or all; disposition: is\n" +
+			"fields from: to: with: conversation: unit: group: flagged: has: after: before: type: disposition:. Words match in any\n" +
+			"case and without accents. A party is an address, a user or a domain; conversation:alice,bob is what they wrote to each\n" +
+			"other. flagged: names a rule that wants a review, has: is attachment, link, flag or comment. A time is a day in the\n" +
+			"configured time_zone, or RFC 3339. type: is message (if not given), outcome, act or all; disposition: is\n" +
 			"delivered, stored, refused, expired, failed, interrupted or dropped.",
 		Example: "  rollcall archive search 'with:alice after:2026-11-01 \"quarterly figures\"'",
 		Args:    args(1, -1, "a QUERY"),
