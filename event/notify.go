@@ -267,6 +267,7 @@ func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 func (n *Notifier) store(s *subscription) {
 	s.r.mu.Lock()
 	item := s.item()
+	s.share(item)
 	s.r.mu.Unlock()
 	if _, err := n.o.Store.Apply(n.ctx, store.Key{Kind: kindSubscription, Owner: s.id()}, store.Any, store.Put(item)); err != nil {
 		n.o.Log.Debug("store subscription", zap.Error(err))

@@ -124,7 +124,7 @@ func (n *Notifier) begin(ctx context.Context, rq Request, k *pack, life time.Dur
 		view.Params = strings.Clone(k.viewer.ViewParams(event))
 	}
 	s := &subscription{
-		dialog: d, flow: rq.Flow, watcher: rq.From.AOR().Clone(), device: deviceOf(m), event: eventOf(event), view: view, partial: partial,
+		dialog: d, flow: rq.Flow, watcher: rq.From.AOR().Clone(), device: deviceOf(m), event: k.eventOf(event), view: view, partial: partial,
 		standing: verdict.Standing, rule: verdict.Rule, review: verdict.Until,
 		since: rq.Now.UTC(), expires: rq.Now.Add(life), force: true, match: suppressIfMatch(m),
 	}
@@ -355,11 +355,14 @@ func mediaType(m *sip.Message) string {
 
 // eventOf keeps of an Event value what a NOTIFY repeats: the name as the watcher
 // wrote it, and the id (RFC 6665 §4.4.1).
-func eventOf(event string) string {
+func (k *pack) eventOf(event string) string {
 	name, params, _ := strings.Cut(event, ";")
 	name = strings.TrimSpace(name)
 	if id, ok := sip.Params(";" + params).Get("id"); ok {
 		return name + ";id=" + id
+	}
+	if name == k.spec.Name {
+		return k.spec.Name
 	}
 	return strings.Clone(name)
 }

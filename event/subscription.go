@@ -1,10 +1,12 @@
 package event
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
 	"time"
+	"unsafe"
 
 	"rollcall/sip"
 	"rollcall/sip/dialog"
@@ -88,11 +90,13 @@ const (
 // item is the stored form.
 func (s *subscription) item() store.Item {
 	d := &s.dialog
-	b := make([]byte, 0, 512)
-	b = append(b, subscriptionVersion, byte(s.standing))
-	for _, t := range [...]string{s.r.pack.spec.Name, s.r.aor.String(), s.watcher.String(), s.device, s.event, s.view.Class, s.view.Type,
-		s.view.Filter, s.view.Params, s.partial, s.rule, d.CallID, d.LocalTag, d.RemoteTag, d.Local, d.Remote, d.Target} {
+	var space [1024]byte
+	b := append(space[:0], subscriptionVersion, byte(s.standing))
+	for _, t := range [...]string{s.r.pack.spec.Name, s.r.aor.String(), s.watcher.String()} {
 		b = appendText(b, t)
+	}
+	for _, t := range s.texts() {
+		b = appendText(b, *t)
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.Routes)))
 	for _, r := range d.Routes {
@@ -118,10 +122,37 @@ func (s *subscription) item() store.Item {
 			b = appendText(appendText(b, e.aor.String()), e.name)
 		}
 	}
-	return store.Item{Value: b, Expires: s.expires}
+	return store.Item{Value: bytes.Clone(b), Expires: s.expires} // of its own size, for the store keeps it
 }
 
-// reader takes a stored value apart; bad is set at the first fault.
+// share makes texts of the subscription parts of its stored form, which the embedded
+// store keeps in memory anyhow: all but those that are read without the resource's
+// lock. That is held.
+func (s *subscription) share(i store.Item) {
+	r := reader{b: i.Value[2:]}
+	for range 3 {
+		_ = r.text()
+	}
+	for _, t := range s.texts() {
+		if text := r.text(); t != &s.event && t != &s.dialog.LocalTag {
+			*t = text
+		}
+	}
+	for j := range r.number() {
+		s.dialog.Routes[j] = r.text()
+	}
+}
+
+// texts are the fields that the stored form has behind the names of package, resource
+// and watcher, in its order.
+func (s *subscription) texts() [14]*string {
+	d := &s.dialog
+	return [...]*string{&s.device, &s.event, &s.view.Class, &s.view.Type, &s.view.Filter, &s.view.Params, &s.partial, &s.rule,
+		&d.CallID, &d.LocalTag, &d.RemoteTag, &d.Local, &d.Remote, &d.Target}
+}
+
+// reader takes a stored value apart; bad is set at the first fault. The texts that it
+// gives are parts of the value, which nobody changes (store.Item).
 type reader struct {
 	b   []byte
 	bad bool
@@ -143,7 +174,7 @@ func (r *reader) text() string {
 		r.bad, r.b = true, nil
 		return ""
 	}
-	s := string(r.b[:n])
+	s := unsafe.String(unsafe.SliceData(r.b), n)
 	r.b = r.b[n:]
 	return s
 }
@@ -179,8 +210,7 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 	s = &subscription{standing: Standing(i.Value[1]), expires: i.Expires}
 	d := &s.dialog
 	pkg, aor, s.watcher = r.text(), r.aor(), r.aor()
-	for _, t := range [...]*string{&s.device, &s.event, &s.view.Class, &s.view.Type, &s.view.Filter, &s.view.Params, &s.partial, &s.rule,
-		&d.CallID, &d.LocalTag, &d.RemoteTag, &d.Local, &d.Remote, &d.Target} {
+	for _, t := range s.texts() {
 		*t = r.text()
 	}
 	n := r.number()
