@@ -112,6 +112,7 @@ type pack struct {
 	filter  Filterable
 	members MemberFilter
 	viewer  Viewer
+	hearer  Hearer
 	observe []func(sip.AOR)
 	apart   func(ctx context.Context, watcher, resource sip.AOR) string // nil: none
 	list    *pack                                                       // of its lists: a queue beside that of the single resource
@@ -184,6 +185,7 @@ func New(o Options, packages ...Package) *Notifier {
 		k.filter, _ = p.(Filterable)
 		k.members, _ = p.(MemberFilter)
 		k.viewer, _ = p.(Viewer)
+		k.hearer, _ = p.(Hearer)
 		n.packs[k.spec.Name] = k
 		of := *k
 		of.spec.Name += listSuffix

@@ -196,6 +196,12 @@ type Source interface {
 	Start(e Engine)
 }
 
+// Hearer is a package that wants to know of publications that nobody watches, too.
+type Hearer interface {
+	// Published tells that the publications of a resource changed. It may ask the store.
+	Published(ctx context.Context, resource sip.AOR)
+}
+
 // Engine is what a package may ask of the engine. Its methods wait for nothing but the
 // store.
 type Engine interface {

@@ -229,6 +229,9 @@ func reason(err error) string {
 
 // published tells the watchers.
 func (n *Notifier) published(k *pack, aor sip.AOR, etag string, parsed any) {
+	if k.hearer != nil {
+		defer k.hearer.Published(n.ctx, aor)
+	}
 	r := n.resource(k, aor, false)
 	if r == nil {
 		return

@@ -301,7 +301,11 @@ func (c *composer) hint(ctx context.Context, l Locations) error {
 	for i := range bindings {
 		c.changesAt(bindings[i].Expires)
 		id := c.unique("r"+short(bindings[i].ID), bindings[i].ID)
-		c.parts = append(c.parts, part{tuple: c.basic(id, "open"), rank: rankOpen})
+		t := c.basic(id, "open")
+		if caps := c.servcaps(&bindings[i]); caps != nil {
+			t.InsertAt(1, caps) // behind the status
+		}
+		c.parts = append(c.parts, part{tuple: t, rank: rankOpen})
 	}
 	return nil
 }

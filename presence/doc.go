@@ -27,7 +27,10 @@
 //   - A timed status that covers the present takes the place of the status (RFC
 //     4481 §3).
 //   - Registration is a hint: if no publication says open or closed, a registered
-//     user is open, with a tuple for each binding (RFC 3856 §7.2).
+//     user is open, with a tuple for each binding (RFC 3856 §7.2) that has what the
+//     device said it can do (RFC 5196 §3.2).
+//   - Contact information (RFC 4482 §3) is of the person or of a tuple, wherever it was
+//     published, and follows the precedence of that.
 //   - Hard state (RFC 4827) is one more publication, older than all others. A tuple
 //     of it gives way to a published one with its id, and it does not keep
 //     registration from being a hint.

@@ -72,6 +72,7 @@ type Options struct {
 type Package struct {
 	o         Options
 	transform Transformer // nil if the rules have none
+	spheres   *spheres    // of the rules; nil if they ask for none
 	engine    atomic.Pointer[event.Engine]
 }
 
@@ -85,6 +86,10 @@ var (
 func New(o Options) *Package {
 	p := &Package{o: o}
 	p.transform, _ = o.Rules.(Transformer)
+	if r, ok := o.Rules.(*RuleSets); ok {
+		p.spheres = &r.spheres
+		p.spheres.of = p.sphereOf
+	}
 	return p
 }
 

@@ -301,6 +301,12 @@ func TestRegistrationIsAHint(t *testing.T) {
 	if text := string(d.body(event.View{}).Bytes); !strings.Contains(text, "<basic>open</basic>") {
 		t.Error("another device is registered, but", text)
 	}
+	(*l)[0].Params = `;audio;video="FALSE";automata="TRUE";methods="INVITE, message,<x>";+sip.instance="<urn:uuid:1>"`
+	const caps = `</status><caps:servcaps><caps:audio>true</caps:audio><caps:video>false</caps:video><caps:automata>true</caps:automata>` +
+		`<caps:methods><caps:supported><caps:INVITE/><caps:MESSAGE/></caps:supported></caps:methods></caps:servcaps><contact>`
+	if text := string(d.body(event.View{}).Bytes); !strings.Contains(text, caps) {
+		t.Error("a device told what it can do, but", text)
+	}
 	*l = nil
 	d.sees(nobody)
 	d.publish(doc(`<dm:person id="p"><rpid:mood><rpid:sad/></rpid:mood></dm:person>`))

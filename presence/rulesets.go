@@ -11,11 +11,11 @@ import (
 	"rollcall/xmltree"
 )
 
-// RuleDocument is an account's presence rules as they are stored (RFC 5025 §9).
-// The zero value says that there are none.
+// RuleDocument is an account's presence rules as they are stored (RFC 5025 §9), in one
+// document or several. The zero value says that there are none.
 type RuleDocument struct {
-	ETag string
-	Tree *xmltree.Element
+	ETag  string // of all of them
+	Trees []*xmltree.Element
 }
 
 // RuleSource keeps the rules of accounts.
@@ -41,6 +41,8 @@ type Policy struct {
 type RuleSets struct {
 	source RuleSource
 	policy Policy
+
+	spheres spheres
 
 	mu     sync.Mutex
 	parsed map[sip.AOR]parsedRules
@@ -88,14 +90,20 @@ func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.
 	if err != nil {
 		return event.Verdict{}, err
 	}
-	if doc.Tree == nil {
+	if len(doc.Trees) == 0 {
 		return r.policy.general(watcher), nil
 	}
 	rules, err := r.rules(resource, doc)
 	if err != nil { // a document that can't be read hides its owner
 		return event.Verdict{Standing: event.Refused, Rule: "rules can't be read: " + err.Error()}, nil
 	}
-	a := rules.Judge(watcher, "", time.Now(), func(anchor string) bool {
+	var sphere string
+	if rules.Spheres() {
+		if sphere, err = r.spheres.ask(ctx, resource); err != nil {
+			return event.Verdict{}, err
+		}
+	}
+	a := rules.Judge(watcher, sphere, time.Now(), func(anchor string) bool {
 		in, failed := r.source.InList(ctx, resource, anchor, watcher)
 		if failed != nil {
 			err = failed
@@ -106,6 +114,9 @@ func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.
 		return event.Verdict{}, err
 	}
 	v := event.Verdict{Rule: a.Handling.String() + " by " + a.Rules, Until: a.Until}
+	if again := time.Now().Add(sphereEvery); rules.Spheres() && (v.Until.IsZero() || v.Until.After(again)) {
+		v.Until = again
+	}
 	switch a.Handling {
 	case presrules.Allow:
 		v.Standing, v.Class = event.Active, a.Class
@@ -125,7 +136,7 @@ func (r *RuleSets) rules(account sip.AOR, doc RuleDocument) (*presrules.Ruleset,
 		return p.rules, p.err
 	}
 	p = parsedRules{etag: doc.ETag}
-	p.rules, p.err = presrules.Parse(doc.Tree)
+	p.rules, p.err = presrules.Parse(doc.Trees...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.parsed == nil || len(r.parsed) >= maxParsed {
@@ -140,5 +151,8 @@ func (r *RuleSets) Transform(class string, doc *xmltree.Element) *xmltree.Elemen
 	return presrules.Transform(class, doc)
 }
 
-// Observe has f told whose rules changed.
-func (r *RuleSets) Observe(f func(sip.AOR)) { r.source.Observe(f) }
+// Observe has f told whose rules changed, or the sphere that they ask for.
+func (r *RuleSets) Observe(f func(sip.AOR)) {
+	r.spheres.observe(f)
+	r.source.Observe(f)
+}

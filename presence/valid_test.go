@@ -27,7 +27,7 @@ func TestDocumentsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer documents.Close()
-	registered := &locations{{ID: "b1", Contact: "sip:alice@192.0.2.7", Expires: time.Now().Add(time.Hour)}}
+	registered := &locations{{ID: "b1", Contact: "sip:alice@192.0.2.7", Params: `;audio;methods="MESSAGE"`, Expires: time.Now().Add(time.Hour)}}
 	for _, l := range []*locations{{}, registered} {
 		d := newDesk(t, presence.Options{Rules: rules{"service"}, Locations: l})
 		valid := func(name string) {

@@ -16,11 +16,13 @@ type presenceRules struct{ documents *xcap.Documents }
 
 var _ presence.RuleSource = presenceRules{}
 
-// ruleDocuments are looked at in this order; the first that is there holds.
+// ruleDocuments are where rules may stand. Clients of either kind write their own, so
+// all that is there holds together (RFC 4745 §10.1).
 var ruleDocuments = [...]struct{ auid, name string }{{xcap.PresRules, "index"}, {xcap.OMAPresRules, "pres-rules"}}
 
 // Rules implements presence.RuleSource.
 func (r presenceRules) Rules(ctx context.Context, account sip.AOR) (presence.RuleDocument, error) {
+	var all presence.RuleDocument
 	for _, at := range ruleDocuments {
 		doc, err := r.documents.Get(ctx, account, at.auid, at.name)
 		if errors.Is(err, xcap.ErrNotFound) {
@@ -30,9 +32,13 @@ func (r presenceRules) Rules(ctx context.Context, account sip.AOR) (presence.Rul
 			return presence.RuleDocument{}, err
 		}
 		tree, err := doc.Tree()
-		return presence.RuleDocument{ETag: doc.ETag, Tree: tree}, err
+		if err != nil {
+			return presence.RuleDocument{}, err
+		}
+		all.Trees = append(all.Trees, tree)
+		all.ETag += at.auid + " " + doc.ETag + " "
 	}
-	return presence.RuleDocument{}, nil
+	return all, nil
 }
 
 // InList implements presence.RuleSource.

@@ -6,7 +6,6 @@
 // that is not known grants nothing: so a document of a later kind shows less,
 // never more. All watchers here are authenticated by digest.
 //
-// Left out: the sphere of the presentity is taken from the caller, not from a
-// publication; of the conditions of OMA all but external-list and other-identity
-// match nobody.
+// Left out: of the conditions of OMA all but external-list and other-identity match
+// nobody.
 package presrules

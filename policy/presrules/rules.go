@@ -31,11 +31,17 @@ func (h Handling) String() string {
 	return [...]string{"block", "confirm", "polite-block", "allow"}[h]
 }
 
-// MaxRules bounds the rules of one document.
+// MaxRules bounds the rules of one account.
 const MaxRules = 1000
 
-// Ruleset is one parsed document. It is never changed.
-type Ruleset struct{ rules []rule }
+// Ruleset is what the documents of an account say together. It is never changed.
+type Ruleset struct {
+	rules   []rule
+	spheres bool
+}
+
+// Spheres reports whether a rule asks for the sphere of the account.
+func (r *Ruleset) Spheres() bool { return r.spheres }
 
 type rule struct {
 	id         string
@@ -92,21 +98,35 @@ type Answer struct {
 	Until    time.Time // when the answer may change by itself, zero for never
 }
 
-// Parse reads a ruleset. The error is for its author.
-func Parse(root *xmltree.Element) (*Ruleset, error) {
-	if !root.Is(nsPolicy, "ruleset") {
-		return nil, fmt.Errorf("document is %s, not a ruleset of %s", root.Name.Local, nsPolicy)
-	}
+// Parse reads the rulesets of an account: all rules count, wherever they stand (RFC
+// 4745 §10.1). The error is for their author.
+func Parse(roots ...*xmltree.Element) (*Ruleset, error) {
 	r := &Ruleset{}
+	for _, root := range roots {
+		if err := r.read(root); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Ruleset) read(root *xmltree.Element) error {
+	if !root.Is(nsPolicy, "ruleset") {
+		return fmt.Errorf("document is %s, not a ruleset of %s", root.Name.Local, nsPolicy)
+	}
 	for e := range root.Children(nsPolicy, "rule") {
 		if len(r.rules) == MaxRules {
-			return nil, fmt.Errorf("more than %d rules", MaxRules)
+			return fmt.Errorf("more than %d rules", MaxRules)
 		}
 		id, _ := e.Attr("", "id")
 		x := rule{id: id, permits: newPermissions()}
 		if c := e.Child(nsPolicy, "conditions"); c != nil {
 			for e := range c.Elements() {
-				x.conditions = append(x.conditions, conditionOf(e))
+				condition := conditionOf(e)
+				if _, ok := condition.(sphere); ok {
+					r.spheres = true
+				}
+				x.conditions = append(x.conditions, condition)
 			}
 		}
 		if a := e.Child(nsPolicy, "actions"); a != nil {
@@ -119,7 +139,7 @@ func Parse(root *xmltree.Element) (*Ruleset, error) {
 		}
 		r.rules = append(r.rules, x)
 	}
-	return r, nil
+	return nil
 }
 
 // HandlingOf reads the value of sub-handling; what is not known blocks.

@@ -1,0 +1,144 @@
+package presence
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"rollcall/sip"
+	"rollcall/xmltree"
+)
+
+// sphereEvery is how often a verdict that a sphere decided is looked at again. When a
+// publication changes the sphere, all are judged at once; this is for one that expires,
+// or whose time is over.
+const sphereEvery = time.Minute
+
+// spheres knows in which sphere accounts were when their rules asked for it: those
+// alone, so there are few.
+type spheres struct {
+	of func(ctx context.Context, account sip.AOR) (string, error)
+
+	mu        sync.Mutex
+	asked     map[sip.AOR]string
+	observers []func(sip.AOR)
+}
+
+// maxAsked bounds the accounts whose sphere is remembered; of one that is forgotten a
+// change takes effect within sphereEvery.
+const maxAsked = 1 << 16
+
+func (x *spheres) observe(f func(sip.AOR)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.observers = append(x.observers, f)
+}
+
+// ask returns the sphere of an account, "" when it is not defined.
+func (x *spheres) ask(ctx context.Context, account sip.AOR) (string, error) {
+	if x.of == nil {
+		return "", nil
+	}
+	value, err := x.of(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.asked == nil || len(x.asked) >= maxAsked {
+		x.asked = map[sip.AOR]string{}
+	}
+	x.asked[account.Clone()] = value
+	return value, nil
+}
+
+// is tells the sphere of an account; who asked for another one is told.
+func (x *spheres) is(account sip.AOR, value string) {
+	x.mu.Lock()
+	before, asked := x.asked[account]
+	changed := asked && before != value
+	if changed {
+		x.asked[account] = value
+	}
+	observers := x.observers
+	x.mu.Unlock()
+	if !changed {
+		return
+	}
+	for _, f := range observers {
+		f(account)
+	}
+}
+
+// asks reports whether the rules of an account asked for its sphere.
+func (x *spheres) asks(account sip.AOR) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, ok := x.asked[account]
+	return ok
+}
+
+// Published implements event.Hearer: a sphere that was published may change what rules say.
+func (p *Package) Published(ctx context.Context, resource sip.AOR) {
+	if p.spheres == nil || !p.spheres.asks(resource) {
+		return
+	}
+	if value, err := p.sphereOf(ctx, resource); err == nil { // else the next look finds it
+		p.spheres.is(resource, value)
+	}
+}
+
+// sphere returns the sphere of the presentity: what all published documents agree on
+// that have one (RFC 5025 §3.1.2), "" when they do not or none has.
+func (c *composer) sphere() string {
+	found := ""
+	for i := range c.sources {
+		for _, person := range c.sources[i].doc.Persons {
+			for e := range person.Children(SpaceRPID, "sphere") {
+				switch value := sphereValue(e); {
+				case value == "" || !c.inForce(e):
+				case found == "":
+					found = value
+				case !strings.EqualFold(found, value):
+					return ""
+				}
+			}
+		}
+	}
+	return found
+}
+
+// sphereValue reads an element of RFC 4480 §3.11: its name is the value, or its text.
+func sphereValue(e *xmltree.Element) string {
+	for child := range e.Elements() {
+		if child.Is(SpaceRPID, "note") || child.Is(SpaceRPID, "unknown") {
+			continue
+		}
+		if child.Is(SpaceRPID, "other") {
+			return strings.TrimSpace(child.Text())
+		}
+		return child.Name.Local
+	}
+	return strings.TrimSpace(e.Text())
+}
+
+// sphereOf reads what is published for an account.
+func (p *Package) sphereOf(ctx context.Context, account sip.AOR) (string, error) {
+	e := p.engine.Load()
+	if e == nil {
+		return "", nil
+	}
+	publications, err := (*e).Publications(ctx, Name, account)
+	if err != nil {
+		return "", err
+	}
+	c := composer{resource: account, now: time.Now(), b: newBuilder(account.String())}
+	c.order(publications)
+	if p.o.HardState != nil {
+		if err := c.hard(ctx, p.o.HardState); err != nil {
+			return "", err
+		}
+	}
+	return c.sphere(), nil
+}
