@@ -116,7 +116,7 @@ func (e Event) String() string {
 		}
 		return at + " not registered: " + clean(e.Reason)
 	case State:
-		line := at + " " + clean(e.From) + " is " + clean(e.Text)
+		line := at + " " + clean(e.sender()) + " is " + clean(e.Text)
 		if e.Presence.Note != "" {
 			line += ": " + clean(e.Presence.Note)
 		}

@@ -29,7 +29,7 @@ type ended struct {
 
 // notified is the answer to a NOTIFY. Nothing is changed by one that is refused.
 func (w *watcher) notified(req *sip.Request) (status int, text string, more []sip.Header, end *ended) {
-	if h := req.GetHeader("Require"); h != nil {
+	if h := req.GetHeader("Require"); h != nil && !strings.EqualFold(strings.TrimSpace(h.Value()), "eventlist") {
 		return 420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", h.Value())}, nil
 	}
 	if req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil || req.Via() == nil {
@@ -57,10 +57,11 @@ func (w *watcher) notified(req *sip.Request) (status int, text string, more []si
 	}
 	state, params := stateOf(h.Value())
 	var p Presence
+	var list []listed
 	if len(req.Body()) > 0 && state == "active" {
 		var status int
-		if p, status = w.state(req); status == 415 {
-			return 415, "Unsupported Media Type", []sip.Header{sip.NewHeader("Accept", typePIDF)}, nil
+		if p, list, status = w.state(req); status == 415 {
+			return 415, "Unsupported Media Type", []sip.Header{sip.NewHeader("Accept", typePIDF+", "+typeRLMI+", multipart/related")}, nil
 		} else if status != 0 {
 			return status, "Malformed Presence Document", nil, nil
 		}
@@ -74,12 +75,14 @@ func (w *watcher) notified(req *sip.Request) (status int, text string, more []si
 	if c := req.Contact(); c != nil {
 		s.target = c.Address
 	}
-	switch state {
-	case "active":
+	switch {
+	case state == "active" && list != nil:
+		s.reportList(list)
+	case state == "active":
 		s.report(State, Event{Presence: p, Text: p.Word()})
-	case "pending":
+	case state == "pending":
 		s.report(Pending, Event{})
-	case "terminated":
+	case state == "terminated":
 		s.callID = ""
 		end = &ended{s, ending{params["reason"], seconds(params["retry-after"])}}
 		if w.leaving.Err() == nil {
@@ -93,8 +96,9 @@ func (w *watcher) notified(req *sip.Request) (status int, text string, more []si
 	return 200, "OK", nil, end
 }
 
-// state reads the body of a NOTIFY; the status is that of a refusal, or zero.
-func (w *watcher) state(req *sip.Request) (Presence, int) {
+// state reads the body of a NOTIFY, of one presentity or of a list; the status is that of
+// a refusal, or zero.
+func (w *watcher) state(req *sip.Request) (Presence, []listed, int) {
 	part := part{header: map[string]string{}, body: req.Body()}
 	for _, name := range []string{"Content-Type", "Content-Encoding"} {
 		if h := req.GetHeader(name); h != nil {
@@ -103,15 +107,23 @@ func (w *watcher) state(req *sip.Request) (Presence, int) {
 	}
 	media, _, _ := strings.Cut(part.header["content-type"], ";")
 	body, ok := part.decoded()
-	if !ok || !strings.EqualFold(strings.TrimSpace(media), typePIDF) {
-		return Presence{}, 415
+	media = strings.ToLower(strings.TrimSpace(media))
+	var p Presence
+	var list []listed
+	var err error
+	switch {
+	case ok && media == typePIDF:
+		p, err = readPIDF(body)
+	case ok && media == "multipart/related":
+		list, err = readList(part.header["content-type"], body)
+	default:
+		return p, nil, 415
 	}
-	p, err := readPIDF(body)
 	if err != nil {
 		w.log.Debug("presence document", zap.Error(err))
-		return Presence{}, 400
+		return p, nil, 400
 	}
-	return p, 0
+	return p, list, 0
 }
 
 // subscriptionOf finds the subscription whose dialog a NOTIFY is in, or which it

@@ -34,8 +34,13 @@ type subscription struct {
 	routes                      []string
 	heard                       bool // a NOTIFY came since the last SUBSCRIBE
 
-	shown *Presence // what was reported last
-	told  Kind      // what else was: Pending or Unwatched; zero after a State
+	shown map[string]view // what was reported last, by address: of a list each member, too
+}
+
+// view is what was reported of a presentity.
+type view struct {
+	shown *Presence
+	told  Kind // what else was: Pending or Unwatched; zero after a State
 }
 
 // ending is what the Subscription-State of a terminated subscription says.
@@ -45,7 +50,7 @@ type ending struct {
 }
 
 func (w *watcher) newSubscription(to sip.Uri) *subscription {
-	return &subscription{w: w, to: to, life: w.cfg.Expires, back: make(chan struct{}, 1), ends: make(chan ending, 1)}
+	return &subscription{w: w, to: to, life: w.cfg.Expires, shown: map[string]view{}, back: make(chan struct{}, 1), ends: make(chan ending, 1)}
 }
 
 // run keeps the subscription until ctx ends or the server says that trying again
@@ -148,7 +153,8 @@ func (s *subscription) ask(ctx context.Context, expires time.Duration) (int, tim
 	w.mu.Unlock()
 	req.AppendHeader(sip.NewHeader("Contact", w.ownContact()))
 	req.AppendHeader(sip.NewHeader("Event", "presence"))
-	req.AppendHeader(sip.NewHeader("Accept", typePIDF))
+	req.AppendHeader(sip.NewHeader("Accept", typePIDF+", "+typeRLMI+", multipart/related"))
+	req.AppendHeader(sip.NewHeader("Supported", "eventlist")) // RFC 4662 §4.1: a list may stand behind the address
 	req.AppendHeader(sip.NewHeader("Expires", fmt.Sprint(int64(expires/time.Second))))
 	res, _, err := w.do(ctx, req)
 
@@ -274,20 +280,28 @@ func (s *subscription) unwatched(status int, why string) {
 	s.report(Unwatched, Event{Status: status, Reason: why})
 }
 
-// report emits an event about the presentity unless the last one said the same.
-// w.mu is held.
+// report emits an event about the presentity, or the member of a list that e names,
+// unless the last one said the same. w.mu is held.
 func (s *subscription) report(k Kind, e Event) {
-	if k == State {
-		if s.told == 0 && s.shown != nil && s.shown.equal(e.Presence) {
-			return
-		}
-		s.shown, s.told = &e.Presence, 0
-	} else {
-		if s.told == k {
-			return
-		}
-		s.told = k
+	if e.From == "" {
+		e.From = s.to.String()
 	}
-	e.Kind, e.Time, e.From = k, time.Now(), s.to.String()
+	was, known := s.shown[e.From]
+	if k == State {
+		if was.told == 0 && was.shown != nil && was.shown.equal(e.Presence) {
+			return
+		}
+		was = view{shown: &e.Presence}
+	} else {
+		if was.told == k {
+			return
+		}
+		was.told = k
+	}
+	if !known && len(s.shown) > maxResources {
+		return
+	}
+	s.shown[e.From] = was
+	e.Kind, e.Time = k, time.Now()
 	s.w.onEvent(e)
 }

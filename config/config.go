@@ -177,6 +177,9 @@ type Presence struct {
 	Colleagues string `toml:"colleagues" reload:"restart"`
 	// The same for all other watchers.
 	Others string `toml:"others" reload:"restart"`
+	// What the address of a list of contacts begins with that has the accounts of one group: "group-" makes
+	// sip:group-sales@example.com of the group Sales. Empty: there are no such lists.
+	GroupLists string `toml:"group_lists" reload:"restart"`
 	// Accounts that may publish for every user: a PBX, a voicemail server, a conference server.
 	Publishers []string `toml:"publishers" reload:"restart"`
 }
@@ -291,7 +294,7 @@ func Default() *Config {
 			FailedLogins: 60, FailedLoginsPerAccount: 10,
 		},
 		IM:       IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
-		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true, Colleagues: "allow", Others: "confirm"},
+		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true, Colleagues: "allow", Others: "confirm", GroupLists: "group-"},
 		Limits: Limits{
 			TCPConnections: 40000, TCPPerSource: 20000, TCPIdle: Duration{2 * time.Hour}, TCPWrite: Duration{10 * time.Second},
 			MessageBytes: 65536, HeaderCount: 256, URIBytes: 8192, TransactionBytes: 256 << 20, BacklogBytes: 64 << 20,

@@ -248,6 +248,9 @@ func (v *validator) numbers() {
 	handlings := []string{"allow", "confirm", "polite-block", "block"}
 	v.oneOf("presence.colleagues", pr.Colleagues, handlings, nil)
 	v.oneOf("presence.others", pr.Others, handlings, nil)
+	if strings.Trim(pr.GroupLists, "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "" {
+		v.fault("presence.group_lists", `write the beginning of a user name such as "group-", in small letters`, "%q can't stand in an address", pr.GroupLists)
+	}
 	for i, p := range pr.Publishers {
 		if user, domain, ok := strings.Cut(strings.TrimPrefix(p, "sip:"), "@"); !strings.HasPrefix(p, "sip:") || !ok || user == "" || !isHost(domain) {
 			v.fault(fmt.Sprintf("presence.publishers[%d]", i), `write an account such as "sip:pbx@example.com"`, "%q is no address of record", p)

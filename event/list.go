@@ -20,8 +20,8 @@ type Member struct {
 }
 
 // Lists knows resource lists (RFC 4662 §3). If its value has a method
-// Observe(func(owner sip.AOR)), that is called once with what must be told whose lists
-// may have changed.
+// Observe(func(watcher sip.AOR)), that is called once with what must be told whose lists
+// may have changed, the zero AOR for everybody's.
 type Lists interface {
 	// Members returns the members of a list that is watched by its URI, nested ones
 	// resolved, each once. False: the URI is no list. An error of the list's is a

@@ -30,15 +30,24 @@ func (n *Notifier) watchList(s *subscription, on bool) {
 	}
 }
 
-// relist looks at the lists of an owner again, who alone may watch them. It does not
-// wait.
-func (n *Notifier) relist(owner sip.AOR) {
+// relist looks again at the lists that somebody watches, of everybody for the zero AOR.
+// It does not wait.
+func (n *Notifier) relist(watcher sip.AOR) {
 	n.countMu.Lock()
 	var subs []*subscription
-	for s := range n.lists[owner] {
-		if !s.list.inBody {
-			subs = append(subs, s)
+	add := func(of map[*subscription]struct{}) {
+		for s := range of {
+			if !s.list.inBody {
+				subs = append(subs, s)
+			}
 		}
+	}
+	if watcher.IsZero() {
+		for _, of := range n.lists {
+			add(of)
+		}
+	} else {
+		add(n.lists[watcher])
 	}
 	n.countMu.Unlock()
 	if len(subs) > 0 {

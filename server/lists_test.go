@@ -3,10 +3,13 @@ package server
 import (
 	"bytes"
 	"compress/zlib"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/sip"
 	"rollcall/xcap"
@@ -47,6 +50,45 @@ func TestListInSubscribe(t *testing.T) {
 	bob.publish(200, pidf("bob", "open", "second"))
 	if m := w.sees("second"); !strings.Contains(m.Body(), `fullState="false"`) || strings.Contains(m.Body(), "nobody") {
 		t.Errorf("partial list:\n%s", m.Raw())
+	}
+}
+
+// TestGroupList: a group of accounts is a list of contacts with an address, for accounts
+// of the company; it follows the accounts, and leaves out who is behind a barrier.
+func TestGroupList(t *testing.T) { onBothStores(t, testGroupList) }
+
+func testGroupList(t *testing.T, onStore func(*config.Config)) {
+	file := filepath.Join(t.TempDir(), "policy.toml")
+	if err := os.WriteFile(file, []byte(wall), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, onStore, func(c *config.Config) { c.Policy.File = file })
+	h.join("alice", "Sales Team", "research")
+	h.join("bob", "Sales Team")
+	h.client("bob", "UDP").publish(200, pidf("bob", "open", "at the desk"))
+	const group = "sip:group-sales-team@example.com"
+	h.subscriber("alice", "UDP", group, "presence", 421)
+	h.subscriber("alice", "UDP", "sip:group-nobody@example.com", "presence", 404)
+	w := h.watch("alice", "TCP", group, "Supported: eventlist")
+	if m := w.sees("at the desk"); strings.Contains(m.Body(), "sip:alice@example.com") || !strings.Contains(m.Body(), `<resource uri="sip:bob@example.com"`) {
+		t.Errorf("the list has not bob alone:\n%s", m.Body())
+	}
+	if err := h.directory.Add(t.Context(), auth.Account{AOR: aor(t, "dave")}, "dave"); err != nil {
+		t.Fatal(err)
+	}
+	h.join("dave", "Sales Team")
+	if m := w.sees("sip:dave@example.com"); !strings.Contains(m.Body(), `fullState="true"`) {
+		t.Errorf("dave came in a partial state:\n%s", m.Body())
+	}
+	h.join("dave", "Sales Team", "trading")
+	for strings.Contains(w.sees(`fullState="true"`).Body(), "dave") {
+	}
+	root, err := h.companyDocument(t.Context(), aor(t, "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := root.String(); !strings.Contains(text, `<list name="Sales Team"><entry uri="sip:bob@example.com"/></list>`) || strings.Contains(text, "dave") {
+		t.Errorf("document of the company for alice:\n%s", text)
 	}
 }
 

@@ -96,6 +96,10 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.closers = append(s.closers, func() error { s.directory.Close(); return nil })
+	if s.groups, err = auth.NewGroups(s.directory, s.tellGroups); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, func() error { s.groups.Close(); return nil })
 	s.authn, err = auth.New(auth.Options{
 		Directory: s.directory, Nonces: digest.NoncesOptions{Life: cfg.Auth.NonceLife.Duration},
 		AcceptRFC2069: cfg.Auth.AcceptRFC2069, MD5ForOldClients: cfg.Auth.MD5ForOldClients,
@@ -106,7 +110,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.documents, err = xcap.NewDocuments(xcap.Options{
-		Store: s.store, Accounts: s.directory, Apart: s.apart, Log: log,
+		Store: s.store, Accounts: s.directory, Apart: s.apart, Company: s.companyDocument, Log: log,
 		Bytes: cfg.XCAP.DocumentBytes, IconBytes: cfg.XCAP.IconBytes, PerUsage: cfg.XCAP.Documents,
 	})
 	if err != nil {
@@ -143,7 +147,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	}
 	s.notifier = event.New(event.Options{
 		Store: s.store, Requests: s.tx, Transport: ways{s.transport, s.relay}, Accounts: s.directory,
-		Apart: s.apart, Lists: lists{s.documents}, Bound: s.boundFrom, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
+		Apart: s.apart, Lists: companyLists{lists{s.documents}, s, cfg.Presence.GroupLists}, Bound: s.boundFrom, Settings: eventSettings(cfg), Log: log, Go: s.work.Go,
 	}, packages...)
 	if err := s.recover(); err != nil {
 		s.notifier.Close()

@@ -26,6 +26,7 @@ import (
 	"rollcall/im"
 	"rollcall/policy"
 	"rollcall/registrar"
+	"rollcall/sip"
 	"rollcall/sip/transaction"
 	"rollcall/sip/transport"
 	"rollcall/store"
@@ -47,28 +48,31 @@ type Server struct {
 	domains []string
 	listens []netip.Addr // addresses our listeners answer at
 
-	store     store.Store
-	near      store.Nearer
-	local     bool // the store's hot state is in this process
-	journal   *archive.Journal
-	ring      *keys.Ring    // of the record's content
-	signers   *keys.Signers // of its checkpoints
-	classes   atomic.Pointer[retain.Classes]
-	keeper    *retain.Keeper
-	tokens    *auth.Tokens
-	rules     atomic.Pointer[policy.Rules]
-	barred    barred
-	finished  chan struct{} // the journal has segments that can be compressed
-	directory *auth.Directory
-	documents *xcap.Documents
-	authn     *auth.Authenticator
-	registrar *registrar.Registrar
-	relay     *im.Relay
-	notifier  *event.Notifier
-	transport *transport.Transport
-	tx        *transaction.Layer
-	counters  *counters
-	registry  *prometheus.Registry
+	store   store.Store
+	near    store.Nearer
+	local   bool // the store's hot state is in this process
+	journal *archive.Journal
+	ring    *keys.Ring    // of the record's content
+	signers *keys.Signers // of its checkpoints
+	classes atomic.Pointer[retain.Classes]
+	keeper  *retain.Keeper
+	tokens  *auth.Tokens
+	rules   atomic.Pointer[policy.Rules]
+	barred  barred
+	groups  *auth.Groups
+	// groupsChanged is told of the zero AOR when members of groups changed.
+	groupsChanged atomic.Pointer[func(sip.AOR)]
+	finished      chan struct{} // the journal has segments that can be compressed
+	directory     *auth.Directory
+	documents     *xcap.Documents
+	authn         *auth.Authenticator
+	registrar     *registrar.Registrar
+	relay         *im.Relay
+	notifier      *event.Notifier
+	transport     *transport.Transport
+	tx            *transaction.Layer
+	counters      *counters
+	registry      *prometheus.Registry
 
 	closers []func() error // what New opened, to be closed in reverse
 }

@@ -37,6 +37,9 @@ type Options struct {
 	// Apart names the rule of the company that keeps an account from putting an address
 	// on a list of its own, or gives "". It may be nil.
 	Apart func(ctx context.Context, user, entry sip.AOR) string
+	// Company makes the document global/index of resource-lists for an account: the lists
+	// of its company. It may be nil: then there is none.
+	Company func(ctx context.Context, user sip.AOR) (*xmltree.Element, error)
 
 	Bytes       int // of a document, default 256 KiB
 	IconBytes   int // of an icon, default 1 MiB

@@ -72,6 +72,11 @@ func (d *Documents) generate(ctx context.Context, p *Path, xcapRoot string) (*Do
 	switch {
 	case p.Global && p.Usage.AUID == Capabilities && p.Document == "index":
 		body = capabilities()
+	case p.Global && p.Usage.AUID == ResourceLists && p.Document == "index" && d.o.Company != nil:
+		var root *xmltree.Element
+		if root, err = d.o.Company(ctx, p.User); err == nil {
+			body = root.Document()
+		}
 	case p.Global && p.Usage.AUID == RLSServices && p.Document == "index":
 		body, err = d.globalServices(ctx)
 	case !p.Global && p.Usage.AUID == Directory && p.Document == "directory.xml":

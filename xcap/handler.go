@@ -73,6 +73,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if p.Global {
+		p.User = who.AOR() // for whom it is made
+	}
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case !p.Global && who.AOR() != p.User:

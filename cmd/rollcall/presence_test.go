@@ -80,3 +80,22 @@ func TestPresenceCommands(t *testing.T) {
 	}
 	await(t, "the end of what watch subscribed to", func() bool { return s.ok("subscriptions") == "" })
 }
+
+// TestWatchAGroup: the address of a group of accounts shows its members.
+func TestWatchAGroup(t *testing.T) {
+	s := newShell(t)
+	s.initialize()
+	s.serve()
+	s.write("a.csv", "aor,password,display_name,email,unit,groups\nsip:alice@example.com,alice,Alice,,,Sales\nsip:bob@example.com,bob,,,,\n")
+	s.ok("user", "import", "a.csv")
+	watch := s.start("watch", "bob", "group-sales")
+	watch.await("Alice <sip:alice@example.com> is closed")
+	s.ok("publish", "alice", "busy", "in a meeting")
+	watch.await("Alice <sip:alice@example.com> is busy: in a meeting\n")
+	s.write("b.csv", "aor,password,display_name,email,unit,groups\nsip:carol@example.com,carol,Carol,,,Sales\n")
+	s.ok("user", "import", "b.csv")
+	watch.await("Carol <sip:carol@example.com> is closed\n")
+	if code := watch.stop(syscall.SIGINT); code != 0 {
+		t.Errorf("watch ended with %d", code)
+	}
+}

@@ -21,8 +21,8 @@ func (a *app) watch() *cobra.Command {
 		Use:   "watch FROM [TO…]",
 		Short: "Register as an account and show messages and presence, until interrupted",
 		Long: "Messages to FROM are shown as they arrive, and the presence of each TO now and when it changes: open, closed, or what\n" +
-			"the person is doing, and the note.",
-		Example: "  rollcall watch bob\n  rollcall watch bob alice carol",
+			"the person is doing, and the note. TO may be a list, such as sip:group-sales@example.com: then its members are shown.",
+		Example: "  rollcall watch bob\n  rollcall watch bob alice carol\n  rollcall watch bob group-sales",
 		Args:    args(1, -1, "FROM [TO…]"),
 		RunE: func(c *cobra.Command, given []string) error {
 			cfg, conf, err := a.agent(c, flags, given[0])
