@@ -18,10 +18,12 @@ type Groups struct {
 	d         *Directory
 	observers []func()
 
-	mu      sync.Mutex
-	read    time.Time // when all accounts were read; zero: not yet
-	members map[string]map[sip.AOR]string
-	of      map[sip.AOR][]string // the groups of each account that has any
+	reading chan struct{} // full while all accounts are being read
+
+	mu     sync.Mutex
+	read   time.Time // when all accounts were read; zero: not yet
+	hinted []string  // what changed while they are being read; nil: they are not
+	table
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -51,7 +53,7 @@ func NewGroups(d *Directory, observers ...func()) (*Groups, error) {
 		cancel()
 		return nil, fmt.Errorf("watch accounts: %w", err)
 	}
-	g := &Groups{d: d, observers: observers, stop: cancel}
+	g := &Groups{d: d, observers: observers, stop: cancel, reading: make(chan struct{}, 1)}
 	g.done.Go(func() {
 		settle := time.NewTimer(time.Hour)
 		settle.Stop()
@@ -98,6 +100,9 @@ func GroupAddress(name string) string {
 func (g *Groups) follow(ctx context.Context, owner string) bool {
 	g.mu.Lock()
 	known := !g.read.IsZero()
+	if g.hinted != nil {
+		g.hinted = append(g.hinted, owner)
+	}
 	g.mu.Unlock()
 	if !known {
 		return false
@@ -115,8 +120,14 @@ func (g *Groups) follow(ctx context.Context, owner string) bool {
 	return g.put(a)
 }
 
-// put states the groups of an account. g.mu is held.
-func (g *Groups) put(a *Account) (changed bool) {
+// table is who is in which group.
+type table struct {
+	members map[string]map[sip.AOR]string // display names
+	of      map[sip.AOR][]string          // the groups of each account that has any
+}
+
+// put states the groups of an account.
+func (g *table) put(a *Account) (changed bool) {
 	var next []string
 	if !a.Disabled {
 		next = a.Groups
@@ -146,33 +157,62 @@ func (g *Groups) put(a *Account) (changed bool) {
 	return changed
 }
 
-// load reads all accounts if that is due. g.mu is held.
+// load reads all accounts if that is due.
 func (g *Groups) load(ctx context.Context) error {
-	now := time.Now()
-	if !g.read.IsZero() && now.Sub(g.read) < groupsEvery {
+	if g.fresh() {
 		return nil
 	}
-	g.members, g.of = map[string]map[sip.AOR]string{}, map[sip.AOR][]string{}
-	for a, err := range g.d.List(ctx) {
-		if err != nil {
-			g.read = time.Time{}
-			return fmt.Errorf("groups: %w", err)
+	select {
+	case g.reading <- struct{}{}:
+		defer func() { <-g.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if g.fresh() { // somebody else has read them meanwhile
+		return nil
+	}
+	g.mu.Lock()
+	g.hinted = []string{}
+	g.mu.Unlock()
+	t := table{map[string]map[sip.AOR]string{}, map[sip.AOR][]string{}}
+	var err error
+	for a, failed := range g.d.List(ctx) {
+		if err = failed; err != nil {
+			break
 		}
 		if g.d.Serves(a.AOR.Domain()) {
-			g.put(a)
+			t.put(a)
 		}
 	}
-	g.read = now
+	g.mu.Lock()
+	hinted := g.hinted
+	g.hinted = nil
+	if err == nil {
+		g.table, g.read = t, time.Now()
+	}
+	g.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("groups: %w", err)
+	}
+	for _, owner := range hinted {
+		g.follow(ctx, owner)
+	}
 	return nil
+}
+
+func (g *Groups) fresh() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.read.IsZero() && time.Since(g.read) < groupsEvery
 }
 
 // Names lists the groups that have members, sorted.
 func (g *Groups) Names(ctx context.Context) ([]string, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if err := g.load(ctx); err != nil {
 		return nil, err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var names []string
 	for name, m := range g.members {
 		if len(m) > 0 {
@@ -186,11 +226,11 @@ func (g *Groups) Names(ctx context.Context) ([]string, error) {
 // Members lists who is in the groups that an address names (GroupAddress), sorted by
 // name and address: accounts that are not disabled.
 func (g *Groups) Members(ctx context.Context, address string) ([]GroupMember, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if err := g.load(ctx); err != nil {
 		return nil, err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var list []GroupMember
 	for name, m := range g.members {
 		if GroupAddress(name) != address {
