@@ -36,6 +36,8 @@ type Report struct {
 	Keys        []string `json:"keys,omitempty"`
 	Origin      string   `json:"origin,omitempty"`
 	Signed      int64    `json:"signed"`
+	// Stamps are the time stamps over checkpoints.
+	Stamps []Stamp `json:"stamps,omitempty"`
 	// Root is the hash of the tree over all records.
 	Root tlog.Hash `json:"root"`
 	// Torn is where an unfinished write ends the last segment, of a server
@@ -75,9 +77,12 @@ type VerifyOptions struct {
 	// Keys are verifier keys that are known from elsewhere. With any, a
 	// checkpoint must be signed by one of them or by a key that a signed record names.
 	Keys []string
-	// Checkpoint is an older checkpoint of the same archive, signed. The record must
-	// still begin with what it states.
+	// Checkpoint is an older checkpoint of the same archive, signed, or several as
+	// SplitCheckpoints reads them. The record must still begin with what they state.
 	Checkpoint []byte
+	// Stamp checks the time stamp of a signed checkpoint (RFC 3161) and returns its time.
+	// Without it a stamp counts for its checkpoint alone.
+	Stamp func(signed, token []byte) (time.Time, error)
 	// Progress is called now and then with the number of records read. It may be nil.
 	Progress func(records uint64)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -32,6 +33,9 @@ type treeCheck struct {
 	trusted []note.Verifier
 	named   []namedKey // keys that are trusted once a checkpoint is over the records that name them
 	origin  string
+
+	stamp       func(signed, token []byte) (time.Time, error)
+	stampedOnes []stamped
 
 	// at are the sizes at which the tree is to be compared.
 	at map[int64][]statedTree
@@ -57,7 +61,7 @@ type statedTree struct {
 }
 
 func (a Folder) newTreeCheck(rep *Report, o VerifyOptions) (*treeCheck, error) {
-	c := &treeCheck{a: a, rep: rep, pinned: len(o.Keys) > 0, at: map[int64][]statedTree{}}
+	c := &treeCheck{a: a, rep: rep, stamp: o.Stamp, pinned: len(o.Keys) > 0, at: map[int64][]statedTree{}}
 	for _, k := range o.Keys {
 		v, err := note.NewVerifier(k)
 		if err != nil {
@@ -66,17 +70,20 @@ func (a Folder) newTreeCheck(rep *Report, o VerifyOptions) (*treeCheck, error) {
 		c.trust(v, k)
 	}
 	c.t.full = c.tile
-	if len(o.Checkpoint) > 0 {
-		cp, err := ParseCheckpoint(o.Checkpoint)
+	for _, older := range SplitCheckpoints(o.Checkpoint) {
+		cp, err := ParseCheckpoint(older)
 		if err != nil {
 			return nil, err
 		}
 		if c.pinned {
-			if _, err := OpenCheckpoint(o.Checkpoint, c.trusted...); err != nil {
+			if _, err := OpenCheckpoint(older, c.trusted...); err != nil {
 				return nil, fmt.Errorf("the older checkpoint is not signed by a given key: %w", err)
 			}
 		}
 		c.at[cp.Size] = append(c.at[cp.Size], statedTree{cp.Root, "", "the record was rewritten: its first %d records are not those of the older checkpoint"})
+	}
+	if err := c.stamps(); err != nil {
+		return nil, fmt.Errorf("read time stamps: %w", err)
 	}
 	signed, err := a.Checkpoint()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -255,6 +262,7 @@ func (c *treeCheck) end() error {
 			}
 		}
 	}
+	c.checkStamps()
 	if signed, err := c.a.Checkpoint(); err == nil && len(c.trusted) > 0 {
 		if _, err := OpenCheckpoint(signed, c.trusted...); err != nil {
 			c.rep.fault(&Fault{File: checkpointFile, Reason: "signed by no key that is known, or not as it was signed"})

@@ -37,6 +37,8 @@ type Config struct {
 	Retention []Retention `toml:"retention" reload:"yes"`
 	// Messages that supervisors review by chance, beside those that a lexicon flags, one table for each share.
 	Review []Review `toml:"review" reload:"yes"`
+	// Places outside that are shown checkpoints of the record.
+	Witness []Witness `toml:"witness" reload:"restart"`
 	// What rollcall usage charges for.
 	Prices Prices `toml:"prices"`
 	// Who may write to whom.
@@ -97,6 +99,14 @@ type Archive struct {
 	// What relaying waits for: fsync, the record is on disk. replicated is a known name that this version does not
 	// support.
 	Durability string `toml:"durability" reload:"restart"`
+	// Time-stamp authority (RFC 3161) that states when the newest checkpoint was there: an http or https URL. None
+	// if empty.
+	TSAURL string `toml:"tsa_url" reload:"restart" example:"\"https://tsa.example.com/\""`
+	// How often it is asked.
+	TSAEvery Duration `toml:"tsa_every" reload:"restart"`
+	// Certificates (PEM) that the authority's must lead to. Without them its stamps are kept without trust in it, and
+	// archive verify --tsa-ca judges them.
+	TSACAFile string `toml:"tsa_ca_file" reload:"restart" example:"\"/etc/rollcall/tsa-ca.pem\""`
 	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. spool
 	// is a known name that this version does not support.
 	OnFailure string `toml:"on_failure" reload:"restart"`
@@ -114,6 +124,17 @@ type Retention struct {
 	Groups []string `toml:"groups" reload:"yes"`
 	// Business units of accounts whose messages, sent or received, are of the class.
 	Units []string `toml:"units" reload:"yes"`
+}
+
+// Witness is a place outside of the server that is shown the record's checkpoints, so that who rewrites the archive
+// cannot rewrite what it has seen.
+type Witness struct {
+	// Where it is: file:/path, https://host/path, syslog://host:514, syslog+tcp://host:601 or syslog:/dev/log.
+	URL string `toml:"url" reload:"restart" example:"\"file:/mnt/worm/checkpoints\""`
+	// Verifier key of a witness over https that signs what it has seen (C2SP tlog-witness). None: it only takes.
+	Key string `toml:"key" reload:"restart"`
+	// Least time from one checkpoint to the next that it is shown.
+	Every Duration `toml:"every" reload:"restart"`
 }
 
 // Review is a share of messages that supervisors review.
@@ -282,7 +303,7 @@ func Default() *Config {
 		DataDir:  "/var/lib/rollcall",
 		TimeZone: "UTC",
 		Store:    Store{URL: "embedded:"},
-		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse"},
+		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", TSAEvery: Duration{time.Hour}},
 		HTTP:     HTTP{Address: "127.0.0.1:8080"},
 		XCAP:     XCAP{DocumentBytes: 256 << 10, IconBytes: 1 << 20, Documents: 32},
 		Registrar: Registrar{
@@ -316,6 +337,11 @@ func (c *Config) complete() {
 	for i, d := range c.Domains {
 		c.Domains[i] = strings.ToLower(d)
 	}
+	for i := range c.Witness {
+		if c.Witness[i].Every.Duration == 0 {
+			c.Witness[i].Every.Duration = time.Minute
+		}
+	}
 	for i := range c.Peer {
 		p := &c.Peer[i]
 		p.Domain = strings.ToLower(p.Domain)
@@ -330,6 +356,9 @@ func (c *Config) complete() {
 
 // ArchiveDir is the folder of the record, data_dir/archive.
 func (c *Config) ArchiveDir() string { return filepath.Join(c.DataDir, "archive") }
+
+// WitnessDir is where it is kept what witnesses have and have signed, data_dir/witness.
+func (c *Config) WitnessDir() string { return filepath.Join(c.DataDir, "witness") }
 
 // Socket is the path of the control socket, data_dir/rollcall.sock. Who may open it is administrator.
 func (c *Config) Socket() string { return filepath.Join(c.DataDir, "rollcall.sock") }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ func (c *Config) Validate() []Fault {
 	v.store()
 	v.archive()
 	v.retention()
+	v.witnesses()
 	v.numbers()
 	v.peers()
 	v.faults.sort()
@@ -84,6 +86,22 @@ func (v *validator) top() {
 	}
 	v.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, nil)
 	v.oneOf("log.format", c.Log.Format, []string{"auto", "json", "console"}, nil)
+}
+
+func (v *validator) witnesses() {
+	a := v.c.Archive
+	if u, err := url.Parse(a.TSAURL); a.TSAURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		v.fault("archive.tsa_url", `write a URL such as "https://tsa.example.com/"`, "%q is no http URL", a.TSAURL)
+	}
+	v.duration("archive.tsa_every", a.TSAEvery, time.Minute, 366*24*time.Hour, time.Second)
+	for i, w := range v.c.Witness {
+		key := fmt.Sprintf("witness[%d]", i)
+		u, err := url.Parse(w.URL)
+		if err != nil || !slices.Contains([]string{"file", "http", "https", "syslog", "syslog+tcp"}, u.Scheme) {
+			v.fault(key+".url", "write file:/path, https://host/path, syslog://host:514, syslog+tcp://host:601 or syslog:/dev/log", "%q is no place for checkpoints", w.URL)
+		}
+		v.duration(key+".every", w.Every, time.Second, 24*time.Hour, time.Second)
+	}
 }
 
 func (v *validator) retention() {

@@ -14,6 +14,7 @@ type counters struct {
 	panics       counter
 	unknown      counter
 	policyFaults counter             // policy files that were not good
+	stampFaults  counter             // checkpoints that got no time stamp
 	unreconciled counter             // messages of past days without an outcome
 	requests     map[string]*counter // by method; filled once
 	answers      [7]counter          // by class
@@ -56,6 +57,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	}
 	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
+	count("rollcall_archive_stamp_failures_total", "Tries to have a checkpoint time-stamped that failed.", nil, s.counters.stampFaults.n.Load)
+	count("rollcall_archive_witness_failures_total", "Tries to show a checkpoint to a witness that failed.", nil, s.witnesses.failed)
+	gauge("rollcall_archive_witness_behind_records", "Records that are under no checkpoint that every witness has seen.", func() float64 { return s.witnesses.behind(s.journal.Stats().Seq) })
 	for m, c := range s.counters.requests {
 		count("rollcall_server_requests_total", "Requests served, without retransmissions, by method.", prometheus.Labels{"method": m}, c.n.Load)
 	}

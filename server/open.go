@@ -73,9 +73,15 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	if s.signers, err = keys.LoadSigners(filepath.Join(cfg.KeysDir, checkpointKey), cfg.Domains[0]+"/rollcall/"+node); err != nil {
 		return nil, fmt.Errorf("keys_dir: %w", err)
 	}
+	if s.witnesses, err = openWitnesses(cfg); err != nil {
+		return nil, err
+	}
+	if s.authority, err = newAuthority(cfg); err != nil {
+		return nil, err
+	}
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
 		Origin: s.signers.Origin(), Signers: s.signers.List,
-		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan,
+		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan, Checkpoint: s.witnesses.offer,
 		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	})
 	if err != nil {

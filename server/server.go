@@ -48,18 +48,20 @@ type Server struct {
 	domains []string
 	listens []netip.Addr // addresses our listeners answer at
 
-	store   store.Store
-	near    store.Nearer
-	local   bool // the store's hot state is in this process
-	journal *archive.Journal
-	ring    *keys.Ring    // of the record's content
-	signers *keys.Signers // of its checkpoints
-	classes atomic.Pointer[retain.Classes]
-	keeper  *retain.Keeper
-	tokens  *auth.Tokens
-	rules   atomic.Pointer[policy.Rules]
-	barred  barred
-	groups  *auth.Groups
+	store     store.Store
+	near      store.Nearer
+	local     bool // the store's hot state is in this process
+	journal   *archive.Journal
+	ring      *keys.Ring    // of the record's content
+	signers   *keys.Signers // of its checkpoints
+	classes   atomic.Pointer[retain.Classes]
+	keeper    *retain.Keeper
+	tokens    *auth.Tokens
+	rules     atomic.Pointer[policy.Rules]
+	barred    barred
+	witnesses *witnesses
+	authority *authority // nil: none stamps
+	groups    *auth.Groups
 	// groupsChanged is told of the zero AOR when members of groups changed.
 	groupsChanged atomic.Pointer[func(sip.AOR)]
 	finished      chan struct{} // the journal has segments that can be compressed
@@ -95,6 +97,10 @@ func (s *Server) Run(ctx context.Context) error {
 		s.work.Go(func() { s.purges(s.ctx) })
 		s.work.Go(func() { s.reconciles(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
+		s.work.Go(func() { s.witnessed(s.ctx) })
+		if s.authority != nil {
+			s.work.Go(func() { s.stamps(s.ctx) })
+		}
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {
 		case <-ctx.Done():
@@ -105,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, srv := range servers {
 		_ = srv.Close()
 	}
-	return errors.Join(err, s.close())
+	return errors.Join(err, s.close(), s.witnesses.finish())
 }
 
 // listen opens SIP, HTTP and the control socket. HTTP comes up first and says

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -12,6 +14,8 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/archive/timestamp"
+	"rollcall/archive/witness"
 	"rollcall/config"
 	"rollcall/server"
 )
@@ -20,6 +24,11 @@ import (
 type record struct {
 	archive.Folder
 	zone *time.Location
+}
+
+// witnesses tells what the witnesses of the archive's server have.
+func (r record) witnesses() []witness.State {
+	return witness.States(filepath.Join(filepath.Dir(r.Dir), "witness"))
 }
 
 func (a *app) archive() *cobra.Command {
@@ -267,7 +276,7 @@ func (a *app) archiveRotateKey() *cobra.Command {
 func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 	var asJSON bool
 	var keys []string
-	var checkpoint, exported string
+	var checkpoint, exported, tsaCA string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that no record is missing or changed",
@@ -291,7 +300,17 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := archive.VerifyOptions{Keys: keys}
+			var roots *x509.CertPool
+			if tsaCA != "" {
+				pem, err := os.ReadFile(tsaCA)
+				if err != nil {
+					return fmt.Errorf("certificates of the time-stamp authority: %w", err)
+				}
+				if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+					return fmt.Errorf("%s has no certificate", tsaCA)
+				}
+			}
+			o := archive.VerifyOptions{Keys: keys, Stamp: func(signed, token []byte) (time.Time, error) { return timestamp.Check(signed, token, roots) }}
 			if checkpoint != "" {
 				if o.Checkpoint, err = os.ReadFile(checkpoint); err != nil {
 					return fmt.Errorf("older checkpoint: %w", err)
@@ -321,7 +340,8 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringArrayVar(&keys, "key", nil, "verifier `KEY` that must have signed, or a file with it (repeat for several)")
 	c.Flags().StringVar(&exported, "export", "", "`FOLDER` of an export, which is checked with nothing else at hand")
-	c.Flags().StringVar(&checkpoint, "checkpoint", "", "`FILE` with an older checkpoint of this archive")
+	c.Flags().StringVar(&checkpoint, "checkpoint", "", "`FILE` with older checkpoints of this archive, as a witness keeps them")
+	c.Flags().StringVar(&tsaCA, "tsa-ca", "", "`FILE` with certificates (PEM) that those of time stamps must lead to")
 	return c
 }
 
@@ -343,6 +363,9 @@ func (a *app) verified(r *archive.Report, at record) error {
 	}
 	if r.Checkpoints > 0 {
 		text += fmt.Sprintf("; %d records signed by %d checkpoints of %s", r.Signed, r.Checkpoints, r.Origin)
+	}
+	if n := len(r.Stamps); n > 0 {
+		text += fmt.Sprintf("; %d time stamps, the last of %s over %d records", n, r.Stamps[n-1].Time.In(at.zone).Format(time.RFC3339), r.Stamps[n-1].Size)
 	}
 	word := a.color(green, "ok")
 	if !r.OK {
@@ -367,7 +390,10 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return a.json(s)
+				return a.json(struct {
+					*archive.Summary
+					Witnesses []witness.State `json:"witnesses,omitempty"`
+				}{s, at.witnesses()})
 			}
 			rows := [][]string{
 				{"records", fmt.Sprint(s.Records)},
@@ -390,6 +416,16 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 			}
 			for _, key := range s.Keys {
 				rows = append(rows, []string{"key", key})
+			}
+			for _, w := range at.witnesses() {
+				text := fmt.Sprintf("%s %d %s", w.Name, w.Size, w.At.In(at.zone).Format(time.RFC3339))
+				if w.Err != "" {
+					text += " " + w.Err
+				}
+				rows = append(rows, []string{"witness", text})
+			}
+			if size, when, err := at.LastStamp(); err == nil && size > 0 {
+				rows = append(rows, []string{"time-stamped", fmt.Sprintf("%d %s", size, when.In(at.zone).Format(time.RFC3339))})
 			}
 			for d := archive.Delivered; d <= archive.Dropped; d++ {
 				if n := s.Outcomes[d.String()]; n > 0 {
