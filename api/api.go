@@ -34,6 +34,8 @@ type Backend interface {
 	Tokens
 	Checker
 	Publisher
+	// Streams are the running streams of events.
+	Streams() *Streams
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.
 	Reload(ctx context.Context) error
 }

@@ -32,6 +32,7 @@ var kinds = []struct {
 	{ErrNotFound, "not_found", http.StatusNotFound},
 	{ErrInvalid, "invalid", http.StatusBadRequest},
 	{ErrRefused, "refused", http.StatusConflict},
+	{ErrBusy, "busy", http.StatusServiceUnavailable},
 }
 
 // importLine is one line of the answer to an import: progress, the result, or a failure.

@@ -101,7 +101,7 @@ func withToken(b Backend) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, tokenBody)
-		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, t)))
+		mux.ServeHTTP(w, r.WithContext(withStill(context.WithValue(r.Context(), tokenKey{}, t), b, strings.TrimSpace(secret))))
 	})
 }
 

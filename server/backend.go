@@ -131,3 +131,6 @@ func (s backend) Reload(context.Context) error {
 	}
 	return s.Server.Reload(cfg)
 }
+
+// Streams implements api.Backend.
+func (s backend) Streams() *api.Streams { return &s.streams }

@@ -75,6 +75,7 @@ type Server struct {
 	tx            *transaction.Layer
 	counters      *counters
 	registry      *prometheus.Registry
+	streams       api.Streams
 
 	closers []func() error // what New opened, to be closed in reverse
 }
@@ -231,6 +232,7 @@ const drainTime = 15 * time.Second
 // drain refuses new requests and waits for the running ones.
 func (s *Server) drain() {
 	s.draining.Store(true)
+	s.streams.Close() // their readers come back to another server, or to this one later
 	s.transport.StopAccepting()
 	s.log.Info("draining", zap.Int64("transactions", s.tx.Counters.Active.Load()))
 	limit := time.After(drainTime)
