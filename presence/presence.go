@@ -130,7 +130,10 @@ func (p *Package) Start(e event.Engine) {
 		})
 	}
 	if h, ok := p.o.HardState.(interface{ Observe(func(sip.AOR)) }); ok {
-		h.Observe(func(resource sip.AOR) { e.Changed(Name, resource) })
+		h.Observe(func(resource sip.AOR) {
+			e.Changed(Name, resource)
+			p.Published(context.Background(), resource)
+		})
 	}
 	if r, ok := p.o.Rules.(interface{ Observe(func(sip.AOR)) }); ok {
 		r.Observe(func(resource sip.AOR) { e.Rules(Name, resource) })

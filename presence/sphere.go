@@ -21,8 +21,14 @@ type spheres struct {
 	of func(ctx context.Context, account sip.AOR) (string, error)
 
 	mu        sync.Mutex
-	asked     map[sip.AOR]string
+	asked     map[sip.AOR]askedSphere
 	observers []func(sip.AOR)
+}
+
+// askedSphere is a sphere as it was when rules asked for it.
+type askedSphere struct {
+	value string
+	told  uint64 // how often it was published since: a reading that began before is old
 }
 
 // maxAsked bounds the accounts whose sphere is remembered; of one that is forgotten a
@@ -40,26 +46,46 @@ func (x *spheres) ask(ctx context.Context, account sip.AOR) (string, error) {
 	if x.of == nil {
 		return "", nil
 	}
+	before := x.begin(account)
 	value, err := x.of(ctx, account)
 	if err != nil {
 		return "", err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.asked == nil || len(x.asked) >= maxAsked {
-		x.asked = map[sip.AOR]string{}
+	now, there := x.asked[account]
+	if there && now.told != before.told { // a publication was faster; who is judged now is judged again for it
+		return now.value, nil
 	}
-	x.asked[account.Clone()] = value
+	if there {
+		now.value = value
+		x.asked[account] = now
+	}
 	return value, nil
+}
+
+// begin notes that the sphere of an account is asked for, before it is read, so that no
+// publication from then on is missed.
+func (x *spheres) begin(account sip.AOR) askedSphere {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a, there := x.asked[account]
+	if !there {
+		if x.asked == nil || len(x.asked) >= maxAsked {
+			x.asked = map[sip.AOR]askedSphere{}
+		}
+		x.asked[account.Clone()] = a
+	}
+	return a
 }
 
 // is tells the sphere of an account; who asked for another one is told.
 func (x *spheres) is(account sip.AOR, value string) {
 	x.mu.Lock()
-	before, asked := x.asked[account]
-	changed := asked && before != value
-	if changed {
-		x.asked[account] = value
+	a, asked := x.asked[account]
+	changed := asked && a.value != value
+	if asked {
+		x.asked[account] = askedSphere{value, a.told + 1}
 	}
 	observers := x.observers
 	x.mu.Unlock()
