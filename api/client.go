@@ -191,6 +191,11 @@ func (c *Client) call(ctx context.Context, method, path string, v, out any) erro
 
 // do sends a request and turns an answer that is not 2xx into the error it stands for.
 func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	return c.doAccept(ctx, method, path, "", contentType, body)
+}
+
+// doAccept is do with a type that the answer should have.
+func (c *Client) doAccept(ctx context.Context, method, path, accept, contentType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://rollcall"+path, body)
 	if err != nil {
 		return nil, err
@@ -200,6 +205,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -35,8 +35,8 @@ type Record interface {
 	Erase(ctx context.Context, actor string, e EraseRequest) (*retain.Erasure, error)
 	// Purge takes out of the record what is over its time.
 	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
-	// Search calls f with the messages that a query of archive search finds, up to limit, and records the search.
-	Search(ctx context.Context, actor, query, reason string, limit int, f func(archive.View) error) error
+	// Search records the search, says how it is done, and calls f with what the query finds, in order.
+	Search(ctx context.Context, actor string, q SearchRequest, begin func(Searched), f func(archive.View) error) error
 	// Show returns a record with what became of it, and records the view: ErrNotFound.
 	Show(ctx context.Context, actor string, id archive.ID, reason string) (*archive.Shown, error)
 	// Proof returns the proof of a record in the form of C2SP tlog-proof: ErrNotFound, or ErrRefused while no checkpoint is over it.
@@ -140,20 +140,7 @@ func recordRoutes(mux *http.ServeMux, b Record) {
 		}
 		reply(w, done, err)
 	})
-	mux.HandleFunc("GET /api/v1/records", func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		limit, err := limitOf(q.Get("limit"))
-		if err != nil {
-			reply(w, nil, err)
-			return
-		}
-		list := []archive.View{}
-		err = b.Search(r.Context(), actorOf(r), q.Get("q"), q.Get("reason"), limit, func(v archive.View) error {
-			list = append(list, v)
-			return nil
-		})
-		reply(w, list, err)
-	})
+	searchRoutes(mux, b)
 	mux.HandleFunc("GET /api/v1/records/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := archive.ParseID(r.PathValue("id"))
 		if err != nil {
@@ -302,23 +289,6 @@ func actorOf(r *http.Request) string {
 		name += " as " + as
 	}
 	return name
-}
-
-const (
-	searchDefault = 100
-	searchMost    = 10_000
-)
-
-// limitOf reads how many records a caller wants.
-func limitOf(s string) (int, error) {
-	if s == "" {
-		return searchDefault, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > searchMost {
-		return 0, fmt.Errorf("%w: limit is 1 to %d", ErrInvalid, searchMost)
-	}
-	return n, nil
 }
 
 type actorKey struct{}

@@ -224,29 +224,19 @@ func (v *View) outcomeText() string {
 
 // Line returns the record in one line, for a list of search results.
 func (v *View) Line() string {
-	text := v.Body
+	text := v.text()
 	switch {
 	case v.Disposition != "":
 		text = v.outcomeText()
-	case v.Content != "":
-		text = "(" + v.Content + ")"
-	case v.Type == TypeAct.String():
+	case v.Content == "" && v.Type == TypeAct.String():
 		text = strings.TrimSpace(v.Actor + " " + v.Action + " " + v.Object + " " + v.Reason)
-	case v.BodyOmitted:
-		text = "(body not kept)"
-	case len(v.BodyBytes) > 0:
-		text = fmt.Sprintf("(%d bytes)", len(v.BodyBytes))
 	}
 	const most = 80
 	text = strings.Join(strings.Fields(text), " ")
 	if utf8.RuneCountInString(text) > most {
 		text = string([]rune(text)[:most-1]) + "…"
 	}
-	at := v.Received
-	if at.IsZero() {
-		at = v.Archived
-	}
-	return printable(fmt.Sprintf("%s  %s  %s → %s  %s", v.ID, at.Format(timeText), v.From, v.To, text), false)
+	return printable(fmt.Sprintf("%s  %s  %s → %s  %s", v.ID, v.Time().Format(timeText), v.From, v.To, text), false)
 }
 
 // printable escapes what a terminal would act on.

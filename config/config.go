@@ -14,8 +14,8 @@ type Config struct {
 	// Domains of the company whose accounts live here, at least one. The digest realm of an account is its domain,
 	// and the first domain completes a bare user name on the command line.
 	Domains []string `toml:"domains" reload:"restart" example:"[\"example.com\"]"`
-	// Folder of everything the server keeps: the store's files, the control socket rollcall.sock, and archive/,
-	// which holds only the record. A relative path is taken from the folder of the configuration file, as are all
+	// Folder of everything the server keeps: the store's files, the control socket rollcall.sock, archive/, which
+	// holds only the record, and index/, which is made from it. A relative path is taken from the folder of the configuration file, as are all
 	// other paths in it.
 	DataDir string `toml:"data_dir" reload:"restart"`
 	// Folder of the keys the server makes for itself. Keep it out of backups of data_dir and back it up apart: with
@@ -110,6 +110,10 @@ type Archive struct {
 	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. spool
 	// is a known name that this version does not support.
 	OnFailure string `toml:"on_failure" reload:"restart"`
+	// Keep an index of the record in data_dir/index, so that a search need not read all files. It has what was said
+	// in clear, except what was erased: keep it out of backups. It is made again whenever it is missing, and removed
+	// when this is false.
+	Index bool `toml:"index" reload:"restart"`
 }
 
 // Retention is a class of content that is kept for a time.
@@ -303,7 +307,7 @@ func Default() *Config {
 		DataDir:  "/var/lib/rollcall",
 		TimeZone: "UTC",
 		Store:    Store{URL: "embedded:"},
-		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", TSAEvery: Duration{time.Hour}},
+		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", Index: true, TSAEvery: Duration{time.Hour}},
 		HTTP:     HTTP{Address: "127.0.0.1:8080"},
 		XCAP:     XCAP{DocumentBytes: 256 << 10, IconBytes: 1 << 20, Documents: 32},
 		Registrar: Registrar{
@@ -353,6 +357,9 @@ func (c *Config) complete() {
 		}
 	}
 }
+
+// IndexDir is the folder of the index of the record, data_dir/index.
+func (c *Config) IndexDir() string { return filepath.Join(c.DataDir, "index") }
 
 // ArchiveDir is the folder of the record, data_dir/archive.
 func (c *Config) ArchiveDir() string { return filepath.Join(c.DataDir, "archive") }

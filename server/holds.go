@@ -105,6 +105,12 @@ func (s *Server) newKeeper(cfg *config.Config) *retain.Keeper {
 			_, err := s.act(ctx, actor, action, object, reason, detail)
 			return err
 		},
+		Erased: func(ctx context.Context, author string) error {
+			return s.forget(ctx, func(ctx context.Context) error { return s.index.Forget(ctx, author) })
+		},
+		Purged: func(ctx context.Context, file string) error {
+			return s.forget(ctx, func(ctx context.Context) error { return s.index.ForgetSegment(ctx, file) })
+		},
 	})
 }
 
@@ -166,29 +172,6 @@ func (b backend) Purge(ctx context.Context, actor string) ([]retain.Purged, erro
 	}
 	return b.keeper.Purge(ctx, actor, time.Now())
 }
-
-// Search implements api.Record.
-func (b backend) Search(ctx context.Context, actor, query, reason string, limit int, f func(archive.View) error) error {
-	q, err := archive.ParseQuery(query, b.cfg.Load().Location())
-	if err != nil {
-		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
-	}
-	if _, err := b.act(ctx, actor, "search", query, reason, nil); err != nil {
-		return err
-	}
-	err = archive.Folder{Dir: b.cfg.Load().ArchiveDir(), Keys: b.ring}.Search(ctx, q, func(r *archive.Record, _ archive.Pos) error {
-		if limit--; limit < 0 {
-			return errEnough
-		}
-		return f(r.View(false))
-	})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
-}
-
-var errEnough = errors.New("enough")
 
 // Show implements api.Record.
 func (b backend) Show(ctx context.Context, actor string, id archive.ID, reason string) (*archive.Shown, error) {

@@ -129,6 +129,20 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	count("rollcall_archive_bytes_total", "Bytes of the records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Bytes })
 	count("rollcall_archive_syncs_total", "Times the disk was asked to make records durable.", nil, func() uint64 { return s.journal.Stats().Syncs })
 	gauge("rollcall_archive_pending_bytes", "Bytes of records that wait for the disk.", func() float64 { return float64(s.journal.Stats().Pending) })
+	gauge("rollcall_index_lag_records", "Durable records that are not in the index yet.", func() float64 { return float64(s.indexLag().Records) })
+	gauge("rollcall_index_lag_seconds", "Age of the oldest of them, about.", func() float64 { return s.indexLag().Age.Seconds() })
+	gauge("rollcall_index_ready", "1 while searches use the index.", func() float64 {
+		if s.index != nil && s.index.Ready() {
+			return 1
+		}
+		return 0
+	})
+	count("rollcall_index_made_total", "Times the index was made from nothing.", nil, func() uint64 {
+		if s.index == nil {
+			return 0
+		}
+		return s.index.Made()
+	})
 	gauge("rollcall_archive_working", "1 while the journal takes records.", func() float64 {
 		if s.journal.Err() != nil {
 			return 0

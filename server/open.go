@@ -91,6 +91,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	classes := classesOf(cfg)
 	s.classes.Store(&classes)
 	s.keeper = s.newKeeper(cfg)
+	if err = s.newIndex(cfg, log); err != nil {
+		return nil, err
+	}
 	s.tokens = auth.NewTokens(s.store)
 	if err = s.stateKey("start"); err != nil {
 		return nil, fmt.Errorf("record the start: %w", err)

@@ -18,6 +18,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/archive/index"
 	"rollcall/archive/keys"
 	"rollcall/archive/retain"
 	"rollcall/auth"
@@ -56,6 +57,7 @@ type Server struct {
 	signers   *keys.Signers // of its checkpoints
 	classes   atomic.Pointer[retain.Classes]
 	keeper    *retain.Keeper
+	index     *index.Index // nil when none is wanted
 	tokens    *auth.Tokens
 	rules     atomic.Pointer[policy.Rules]
 	barred    barred
@@ -95,6 +97,9 @@ func (s *Server) Run(ctx context.Context) error {
 	servers, err := s.listen(faults)
 	if err == nil {
 		s.work.Go(func() { s.segments(s.ctx) })
+		if s.index != nil {
+			s.work.Go(func() { s.index.Run(s.ctx) })
+		}
 		s.work.Go(func() { s.purges(s.ctx) })
 		s.work.Go(func() { s.reconciles(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })

@@ -140,11 +140,14 @@ func (w *writer) row(r *row) {
 
 func (w *writer) marks(seq uint64, bits int64) {
 	for n := 0; bits>>n != 0; n++ {
-		if bits&bit(n) != 0 && n != bitErased {
+		if bits&bit(n) != 0 && marked(n) {
 			w.exec("INSERT OR IGNORE INTO mark VALUES (?, ?)", n, int64(seq))
 		}
 	}
 }
+
+// marked reports whether mark lists the records with a bit. Most messages are delivered: those are found as quickly without it.
+func marked(n int) bool { return n != bitErased && n != int(archive.Delivered) }
 
 // cited notes what was said about a message of an earlier batch.
 func (w *writer) cited(id archive.ID, bits int64) {

@@ -28,7 +28,7 @@ func benchRecords(b *testing.B) int {
 	return n
 }
 
-// vocabulary has 20,000 words, of which the first are frequent.
+// word is one of 20,000 words, of which the first are frequent.
 func word(r *rand.Rand) string {
 	n := int(20_000 * r.Float64() * r.Float64() * r.Float64())
 	return fmt.Sprintf("w%x", n)
@@ -71,7 +71,7 @@ func filled(b *testing.B, n int) *record {
 			time.Sleep(time.Millisecond)
 		}
 		if i%500 == 0 {
-			v.append(&archive.Record{Type: archive.TypeAct, Actor: "server", Action: "purge"})
+			v.append(&archive.Record{Type: archive.TypeAct, Received: at, Actor: "server", Action: "purge"})
 		}
 	}
 	v.append(&archive.Record{Type: archive.TypeAct, Actor: "server", Action: "end"})

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	batchRecords = 1000
+	batchRecords = 4000
 	batchTime    = 200 * time.Millisecond
 	// poll is how often the follower looks for new records, and for searches that wait.
 	poll = 20 * time.Millisecond
@@ -53,6 +53,9 @@ func (x *Index) run(ctx context.Context) (err error) {
 		return err
 	}
 	f := &follower{x: x, db: db, seq: seq, b: newBatch()}
+	if f.whole, err = x.durable(); err != nil {
+		return errors.Join(fmt.Errorf("read the archive: %w", err), db.close())
+	}
 	defer func() {
 		x.db.Store(nil)
 		if f.r != nil {
@@ -67,7 +70,6 @@ func (x *Index) run(ctx context.Context) (err error) {
 	if err := f.owed(ctx); err != nil {
 		return err
 	}
-	x.db.Store(db)
 	return f.follow(ctx)
 }
 
@@ -77,6 +79,7 @@ type follower struct {
 	db    *database
 	r     *archive.Reader
 	seq   uint64 // of the last record that was read
+	whole uint64 // seq of the last record that there was at the start: the index is searched when it has that
 	b     *batch
 	since time.Time     // of the first record in b
 	spent time.Duration // on b
@@ -114,6 +117,9 @@ func (f *follower) follow(ctx context.Context) error {
 			if err := f.commit(ctx); err != nil {
 				return err
 			}
+		}
+		if len(f.b.rows) == 0 && (caughtUp || f.seq >= f.whole) {
+			f.x.db.Store(f.db)
 		}
 		if caughtUp && len(f.b.rows) == 0 {
 			f.x.level.Store(time.Now().UnixMicro())

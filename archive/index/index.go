@@ -34,7 +34,7 @@ type Index struct {
 	level   atomic.Int64  // when the index last had all, µs
 	faults  atomic.Uint64
 	made    atomic.Uint64
-	db      atomic.Pointer[database] // nil while it cannot be searched
+	db      atomic.Pointer[database] // nil while it is not searched
 	suspect atomic.Bool              // a search found that the file is not as it was written
 	jobs    chan job
 
@@ -58,10 +58,11 @@ func New(o Options) *Index {
 	return x
 }
 
-// ErrNotReady says that the index cannot be searched now: it is being opened or made again, or its disk fails.
+// ErrNotReady says that the index cannot be searched now: it is behind what was there at the start, being made again, or
+// its disk fails.
 var ErrNotReady = errors.New("index: not ready")
 
-// Ready reports whether the index can be searched.
+// Ready reports whether the index can be searched: it has all that was recorded before it was opened.
 func (x *Index) Ready() bool { return x.db.Load() != nil }
 
 // durable is the seq up to which the index should go.

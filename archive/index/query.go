@@ -25,8 +25,12 @@ type plan struct {
 	byMark        bool // few records have the bits: begin with them
 }
 
-// fewMarks is how many records a search rather looks at one by one.
-const fewMarks = 2000
+const (
+	// fewMarks is how many records a search rather looks up in the full-text table one by one,
+	fewMarks = 2000
+	// probe is how much dearer that is than to look at what the full-text table finds.
+	probe = 40
+)
 
 // plan reads what the query wants, and how much of the index can have it.
 func (db *database) plan(ctx context.Context, q *archive.Query) (*plan, error) {
@@ -59,7 +63,7 @@ func (db *database) plan(ctx context.Context, q *archive.Query) (*plan, error) {
 		}
 		p.low, p.high = uint64(low.Int64)*4096, uint64(high.Int64)*4096+4095
 	}
-	if bits := p.bits(); len(bits) > 0 {
+	if bits := p.bits(); len(bits) > 0 && !slices.ContainsFunc(bits, func(b int) bool { return !marked(b) }) {
 		var n int
 		err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM mark WHERE bit IN ("+join(bits)+") AND seq BETWEEN ? AND ? LIMIT ?)",
 			p.low, p.high, fewMarks+1).Scan(&n)
@@ -67,6 +71,15 @@ func (db *database) plan(ctx context.Context, q *archive.Query) (*plan, error) {
 			return nil, err
 		}
 		p.byMark = p.match == "" || n <= fewMarks
+		if p.byMark && p.match != "" {
+			var found int
+			err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?)",
+				p.match, int64(p.low), int64(p.high), n*probe).Scan(&found)
+			if err != nil {
+				return nil, err
+			}
+			p.byMark = found == n*probe
+		}
 	}
 	return p, nil
 }

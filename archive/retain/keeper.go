@@ -44,9 +44,10 @@ type Options struct {
 	Classes func() Classes
 	// Act records, durably, what somebody does.
 	Act func(ctx context.Context, actor, action, object, reason string, detail any) error
-	// Erased is told of what is gone, so that what was made from it goes too.
-	// It may be nil.
-	Erased func(ctx context.Context, author string, from, to time.Time) error
+	// Erased and Purged are told of what is gone, so that what was made from it
+	// goes too: of an author, and of a segment's file. They may be nil.
+	Erased func(ctx context.Context, author string) error
+	Purged func(ctx context.Context, file string) error
 }
 
 // Keeper purges, erases, and holds. Its methods may be called from any
@@ -238,7 +239,10 @@ func (k *Keeper) purge(ctx context.Context, actor string, number uint64, now tim
 	if err := k.o.Act(ctx, actor, archive.ActSegment, p.File, ActPurge, c.Statement); err != nil {
 		return p, false, err
 	}
-	return p, false, c.Install()
+	if err := c.Install(); err != nil || k.o.Purged == nil {
+		return p, false, err
+	}
+	return p, false, k.o.Purged(ctx, p.File)
 }
 
 // Erasure is what was asked for, and what became of it.
@@ -288,7 +292,7 @@ func (k *Keeper) Erase(ctx context.Context, actor, author string, from, to time.
 		return e, err
 	}
 	if k.o.Erased != nil {
-		err = k.o.Erased(ctx, author, from, to)
+		err = k.o.Erased(ctx, author)
 	}
 	return e, err
 }

@@ -90,7 +90,7 @@ func newHouse(t *testing.T) *house {
 			_, err = h.j.Append(ctx, &archive.Record{Type: archive.TypeAct, Received: time.Now(), Actor: actor, Action: action, Object: object, Reason: reason, Raw: raw})
 			return err
 		},
-		Erased: func(_ context.Context, author string, _, _ time.Time) error {
+		Erased: func(_ context.Context, author string) error {
 			h.erased = append(h.erased, author)
 			return nil
 		},

@@ -35,9 +35,9 @@ func (a *app) archive() *cobra.Command {
 	var dir, keysDir string
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "The record: search, show, review, export, verify, hold, release, erase, stats, tail",
-		Long: "search, show, export, verify, stats and tail read the files of an archive, with or without a server beside them; the others ask\n" +
-			"the running server. What people do with the record of a running server is recorded, with who did it and why. The\n" +
+		Short: "The record: search, conversation, show, review, export, verify, hold, release, erase, stats, tail",
+		Long: "search and conversation ask the running server, which has an index, and read the files of an archive if there is none; show,\n" +
+			"export, verify, stats and tail read files, with or without a server beside them; the others ask the running server. What people do with the record of a running server is recorded, with who did it and why. The\n" +
 			"archive is that of the configuration, data_dir/archive, or the one of --dir, which needs no configuration.\n" +
 			"What was said is sealed; it is shown to who can read keys_dir.",
 	}
@@ -75,134 +75,19 @@ func (a *app) archive() *cobra.Command {
 		return at, nil
 	}
 	reads := func(c *cobra.Command, act api.Act, as string) error { return a.reads(c, dir, act, as) }
-	c.AddCommand(a.archiveSearch(open, reads), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
+	find := finder{app: a, open: open, reads: reads, server: func(c *cobra.Command) (*api.Client, *time.Location, error) {
+		if dir != "" || keysDir != "" {
+			return nil, nil, nil // these files, with these keys
+		}
+		return a.recordServer(c)
+	}}
+	c.AddCommand(a.archiveSearch(find), a.archiveConversation(find), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
 		a.archiveExport(open), a.archiveReview(), a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
 	return c
 }
 
 // reader records that somebody reads the record.
 type reader func(c *cobra.Command, act api.Act, as string) error
-
-func (a *app) archiveSearch(open func() (record, error), reads reader) *cobra.Command {
-	var f custody
-	var asJSON bool
-	var limit int
-	c := &cobra.Command{
-		Use:   "search QUERY",
-		Short: "Find records by words, parties, time and outcome",
-		Long: "QUERY has words and \"phrases\", which must all stand in the body, the subject or the sender's name, and the\n" +
-			"fields from: to: with: conversation: unit: group: flagged: has: after: before: type: disposition:. Words match in any\n" +
-			"case and without accents. A party is an address, a user or a domain; conversation:alice,bob is what they wrote to each\n" +
-			"other. flagged: names a rule that wants a review, has: is attachment, link, flag or comment. A time is a day in the\n" +
-			"configured time_zone, or RFC 3339. type: is message (if not given), outcome, act or all; disposition: is\n" +
-			"delivered, stored, refused, expired, failed, interrupted or dropped.",
-		Example: "  rollcall archive search 'with:alice after:2026-11-01 \"quarterly figures\"'",
-		Args:    args(1, -1, "a QUERY"),
-		RunE: func(c *cobra.Command, given []string) error {
-			at, err := open()
-			if err != nil {
-				return err
-			}
-			q, err := archive.ParseQuery(strings.Join(given, " "), at.zone)
-			if err != nil {
-				return usage(c, "%v", err)
-			}
-			if err := reads(c, api.Act{Action: "search", Object: strings.Join(given, " "), Reason: f.reason}, f.as); err != nil {
-				return err
-			}
-			list := a.list(asJSON)
-			enough := errors.New("enough")
-			err = at.Search(c.Context(), q, func(r *archive.Record, _ archive.Pos) error {
-				if err := list.add(r.View(false), at.zone); err != nil {
-					return err
-				}
-				if list.n == limit {
-					return enough
-				}
-				return nil
-			})
-			if errors.Is(err, enough) {
-				err = nil
-			}
-			if err := errors.Join(adviseVerify(err), list.end()); err != nil {
-				return err
-			}
-			if list.n == 0 && isTerminal(a.stdout) {
-				a.note("No record matches.")
-			}
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().IntVar(&limit, "limit", 0, "stop after so many (default: all)")
-	f.flags(c, true)
-	return c
-}
-
-// list prints records one by one, as lines or as a JSON array.
-type list struct {
-	*app
-	asJSON bool
-	n      int
-}
-
-func (a *app) list(asJSON bool) *list { return &list{app: a, asJSON: asJSON} }
-
-func (l *list) add(v archive.View, zone *time.Location) error {
-	l.n++
-	if l.asJSON {
-		open := ","
-		if l.n == 1 {
-			open = "["
-		}
-		if _, err := fmt.Fprint(l.stdout, open); err != nil {
-			return err
-		}
-		return l.json(v)
-	}
-	return l.line(v, zone)
-}
-
-func (l *list) end() error {
-	switch {
-	case !l.asJSON:
-		return nil
-	case l.n == 0:
-		return l.say("[]")
-	}
-	return l.say("]")
-}
-
-// line prints a record for people, or, in a pipe, its ID, time, parties and text parted by tabs.
-func (a *app) line(v archive.View, zone *time.Location) error {
-	if !v.Received.IsZero() {
-		v.Received = v.Received.In(zone)
-	}
-	v.Archived = v.Archived.In(zone)
-	if isTerminal(a.stdout) {
-		return a.say("%s", v.Line())
-	}
-	at, text := v.Received, v.Body
-	if at.IsZero() {
-		at = v.Archived
-	}
-	switch {
-	case v.Content != "":
-		text = "(" + v.Content + ")"
-	case v.Type == archive.TypeAct.String():
-		text = strings.TrimSpace(v.Actor + " " + v.Action + " " + v.Object + " " + v.Reason)
-	case v.Type != archive.TypeMessage.String():
-		text = strings.TrimSpace(v.Type + " " + v.Disposition)
-		if v.Status != 0 {
-			text = strings.TrimSpace(fmt.Sprintf("%s %d %s", text, v.Status, v.Reason))
-		}
-	case v.BodyOmitted:
-		text = "(body not kept)"
-	case len(v.BodyBytes) > 0:
-		text = fmt.Sprintf("(%d bytes)", len(v.BodyBytes))
-	}
-	return a.table(nil, [][]string{{v.ID.String(), at.Format("2006-01-02T15:04:05.000Z07:00"), v.From, v.To, text}})
-}
 
 func (a *app) archiveShow(open func() (record, error), reads reader) *cobra.Command {
 	var f custody
