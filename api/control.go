@@ -69,6 +69,7 @@ func routes(b Backend) *http.ServeMux {
 		reply(w, struct{}{}, b.Reload(r.Context()))
 	})
 	recordRoutes(mux, b)
+	streamRoutes(mux, b)
 	tokenRoutes(mux, b)
 	presenceRoutes(mux, b)
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, r *http.Request) {

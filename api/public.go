@@ -38,6 +38,7 @@ var access = map[string]struct {
 	"DELETE /api/v1/tokens/{id}":        {[]string{"admin"}, "Revoke a token."},
 	"GET /api/v1/records":               {[]string{"compliance"}, "Messages that ?q= finds, up to ?limit=."},
 	"GET /api/v1/conversations":         {[]string{"compliance"}, "What the parties of ?with= wrote to each other, in threads parted by a silence of ?gap=."},
+	"GET /api/v1/records/stream":        {[]string{"compliance"}, "Records as they come, as server-sent events, from behind ?after= or Last-Event-ID."},
 	"GET /api/v1/records/{id}":          {[]string{"compliance", "supervisor"}, "A record with what became of it."},
 	"GET /api/v1/records/{id}/proof":    {[]string{"compliance", "supervisor"}, "The proof of a record, C2SP tlog-proof."},
 	"GET /api/v1/holds":                 {[]string{"compliance"}, "List holds."},

@@ -37,6 +37,9 @@ type Record interface {
 	Purge(ctx context.Context, actor string) ([]retain.Purged, error)
 	// Search records the search, says how it is done, and calls f with what the query finds, in order.
 	Search(ctx context.Context, actor string, q SearchRequest, begin func(Searched), f func(archive.View) error) error
+	// Follow calls f with the records behind one, and with those that come until ctx ends, and records that it does:
+	// ErrInvalid.
+	Follow(ctx context.Context, actor string, o Follow, f func(archive.View) error) error
 	// Show returns a record with what became of it, and records the view: ErrNotFound.
 	Show(ctx context.Context, actor string, id archive.ID, reason string) (*archive.Shown, error)
 	// Proof returns the proof of a record in the form of C2SP tlog-proof: ErrNotFound, or ErrRefused while no checkpoint is over it.
@@ -45,7 +48,7 @@ type Record interface {
 	Reviews(ctx context.Context, since time.Time) (Reviews, error)
 	// Review records a step of a review: ErrNotFound, ErrInvalid, or ErrRefused when the actor is a party of the message.
 	Review(ctx context.Context, actor string, id archive.ID, step ReviewStep) (*archive.Review, error)
-	// Act records that somebody reads the record: a search, a view, an export.
+	// Act records that somebody reads the record: a search, a view, an export, a stream.
 	Act(ctx context.Context, actor string, a Act) (Acted, error)
 }
 
@@ -77,7 +80,7 @@ type ReviewStep struct {
 
 // Act is what somebody does with the record.
 type Act struct {
-	Action string `json:"action"` // "search", "view" or "export"
+	Action string `json:"action"` // "search", "view", "export" or "stream"
 	Object string `json:"object"` // the query, or the ID of a record
 	Reason string `json:"reason,omitempty"`
 	// Detail is what else is to be known of it.

@@ -202,7 +202,7 @@ func TestFollow(t *testing.T) {
 	seqs := make(chan uint64, 10)
 	ended := make(chan error)
 	go func() {
-		ended <- at(dir).Follow(ctx, 6, func(r *Record) error { seqs <- r.Seq; return nil })
+		ended <- at(dir).Follow(ctx, FollowOptions{After: 6}, func(r *Record) error { seqs <- r.Seq; return nil })
 	}()
 	for want := uint64(7); want <= 10; want++ {
 		if want == 9 {

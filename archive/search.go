@@ -2,8 +2,6 @@ package archive
 
 import (
 	"context"
-	"errors"
-	"io"
 	"time"
 )
 
@@ -116,38 +114,4 @@ func (a Folder) ReadAt(at Pos) (*Record, error) {
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: err.Error()}
 	}
 	return rec, nil
-}
-
-// Follow calls f with each record from after the given seq on, and waits for
-// further ones, until f returns an error or ctx ends (then it returns nil).
-func (a Folder) Follow(ctx context.Context, after uint64, f func(*Record) error) error {
-	r, err := a.Reader()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		rec, _, err := r.Next()
-		switch {
-		case err == nil:
-			if rec.Seq > after {
-				if err := f(rec); err != nil {
-					return err
-				}
-			}
-			if ctx.Err() == nil {
-				continue
-			}
-			return nil
-		case !errors.Is(err, io.EOF):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

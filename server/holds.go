@@ -209,7 +209,7 @@ func (b backend) Proof(_ context.Context, id archive.ID) ([]byte, error) {
 // Act implements api.Record.
 func (b backend) Act(ctx context.Context, actor string, a api.Act) (api.Acted, error) {
 	switch a.Action {
-	case "search", "view", "export":
+	case "search", "view", "export", archive.ActStream:
 		var detail any
 		if len(a.Detail) > 0 {
 			detail = a.Detail

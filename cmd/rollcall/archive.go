@@ -81,7 +81,7 @@ func (a *app) archive() *cobra.Command {
 		}
 		return a.recordServer(c)
 	}}
-	c.AddCommand(a.archiveSearch(find), a.archiveConversation(find), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open), a.archiveRotateKey(),
+	c.AddCommand(a.archiveSearch(find), a.archiveConversation(find), a.archiveShow(open, reads), a.archiveVerify(open), a.archiveStats(open), a.archiveTail(open, reads), a.archiveRotateKey(),
 		a.archiveExport(open), a.archiveReview(), a.archiveHold(), a.archiveRelease(), a.archiveErase(), a.archivePurge())
 	return c
 }
@@ -321,35 +321,6 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
-
-func (a *app) archiveTail(open func() (record, error)) *cobra.Command {
-	var asJSON bool
-	var last uint64
-	c := &cobra.Command{
-		Use:   "tail",
-		Short: "Print the last records and those that come, until interrupted",
-		Args:  args(0, 0, ""),
-		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := open()
-			if err != nil {
-				return err
-			}
-			s, err := at.Stats()
-			if err != nil {
-				return err
-			}
-			return at.Follow(c.Context(), s.LastSeq-min(last, s.LastSeq), func(r *archive.Record) error {
-				if asJSON {
-					return a.json(r.View(false))
-				}
-				return a.line(r.View(false), at.zone)
-			})
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, a value for each record")
-	c.Flags().Uint64VarP(&last, "lines", "n", 10, "records to begin with")
 	return c
 }
 
