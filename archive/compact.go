@@ -107,7 +107,7 @@ func (a Folder) Compact(number uint64, keys Resealer, drop func(*Record) bool) (
 		_ = os.Remove(path)
 		return nil, fmt.Errorf("compress segment %d: %w", number, err)
 	}
-	st.File, st.From, st.FromSHA256 = compressedName(number), src.name(), hex.EncodeToString(src.digest())
+	st.File, st.From, st.FromSHA256 = CompressedName(number), src.name(), hex.EncodeToString(src.digest())
 	return &Compacted{dir: a.Dir, number: number, Statement: st}, nil
 }
 

@@ -89,7 +89,7 @@ func (a Folder) ReadAt(at Pos) (*Record, error) {
 	if w.name != at.File {
 		return nil, &Fault{File: at.File, Offset: at.Offset, Reason: "segment was compressed meanwhile"}
 	}
-	if w.name == compressedName(n) {
+	if w.name == CompressedName(n) {
 		return a.readCompressed(w, at)
 	}
 	_, ok, bad, err := w.header()

@@ -238,7 +238,8 @@ const (
 
 func segmentName(number uint64) string { return fmt.Sprintf("%010d%s", number, segmentExt) }
 
-func compressedName(number uint64) string { return fmt.Sprintf("%010d%s", number, compressedExt) }
+// CompressedName is the name of a compressed segment.
+func CompressedName(number uint64) string { return fmt.Sprintf("%010d%s", number, compressedExt) }
 
 // numberOf returns the number in a segment's name, and 0 for any other name.
 func numberOf(name, ext string) uint64 {
@@ -276,7 +277,7 @@ func segmentPath(dir string, number uint64) string {
 }
 
 func compressedPath(dir string, number uint64) string {
-	return filepath.Join(dir, compressedName(number))
+	return filepath.Join(dir, CompressedName(number))
 }
 
 // openSegment opens a segment as the journal wrote it or, when that is gone,
@@ -284,7 +285,7 @@ func compressedPath(dir string, number uint64) string {
 func openSegment(dir string, number uint64) (*window, error) {
 	w, err := openWindow(segmentPath(dir, number), segmentName(number))
 	if errors.Is(err, os.ErrNotExist) {
-		w, err = openWindow(compressedPath(dir, number), compressedName(number))
+		w, err = openWindow(compressedPath(dir, number), CompressedName(number))
 	}
 	return w, err
 }

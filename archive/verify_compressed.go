@@ -14,7 +14,7 @@ import (
 // statements may not have been read: numbers are those that were there before.
 func (a Folder) verifyCompressed(rep *Report, numbers []uint64, stated map[uint64][]string) error {
 	for _, n := range numbers {
-		name := compressedName(n)
+		name := CompressedName(n)
 		sums := stated[n]
 		if len(sums) == 0 {
 			rep.fault(&Fault{File: name, Reason: "no record states this compressed segment"})

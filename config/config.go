@@ -37,6 +37,8 @@ type Config struct {
 	Retention []Retention `toml:"retention" reload:"yes"`
 	// Messages that supervisors review by chance, beside those that a lexicon flags, one table for each share.
 	Review []Review `toml:"review" reload:"yes"`
+	// A second copy of the record.
+	Replica Replica `toml:"replica"`
 	// Places outside that are shown checkpoints of the record.
 	Witness []Witness `toml:"witness" reload:"restart"`
 	// What rollcall usage charges for.
@@ -128,6 +130,21 @@ type Retention struct {
 	Groups []string `toml:"groups" reload:"yes"`
 	// Business units of accounts whose messages, sent or received, are of the class.
 	Units []string `toml:"units" reload:"yes"`
+}
+
+// Replica is a second copy of the sealed segments and checkpoints in an S3-compatible store.
+type Replica struct {
+	// Bucket, and a prefix in it if wanted: https://host/bucket/prefix. None: there is no second copy. The bucket has
+	// to be there, with object lock if keep_days is set.
+	URL string `toml:"url" reload:"restart" example:"\"https://s3.example.com/record/node1\""`
+	// Region that the store wants in signatures, if it wants one.
+	Region string `toml:"region" reload:"restart"`
+	// File with the name of the access key.
+	AccessKeyFile string `toml:"access_key_file" reload:"restart" example:"\"/etc/rollcall/s3-access\""`
+	// File with the secret of the access key.
+	SecretKeyFile string `toml:"secret_key_file" reload:"restart" example:"\"/etc/rollcall/s3-secret\""`
+	// For so long the store must let nobody change or remove an object (object lock, compliance mode). 0: without.
+	KeepDays int `toml:"keep_days" reload:"restart" unit:"days"`
 }
 
 // Witness is a place outside of the server that is shown the record's checkpoints, so that who rewrites the archive
@@ -366,6 +383,9 @@ func (c *Config) ArchiveDir() string { return filepath.Join(c.DataDir, "archive"
 
 // WitnessDir is where it is kept what witnesses have and have signed, data_dir/witness.
 func (c *Config) WitnessDir() string { return filepath.Join(c.DataDir, "witness") }
+
+// ReplicaDir is where it is kept what the second copy has, data_dir/replica.
+func (c *Config) ReplicaDir() string { return filepath.Join(c.DataDir, "replica") }
 
 // Socket is the path of the control socket, data_dir/rollcall.sock. Who may open it is administrator.
 func (c *Config) Socket() string { return filepath.Join(c.DataDir, "rollcall.sock") }

@@ -94,6 +94,16 @@ func (v *validator) witnesses() {
 		v.fault("archive.tsa_url", `write a URL such as "https://tsa.example.com/"`, "%q is no http URL", a.TSAURL)
 	}
 	v.duration("archive.tsa_every", a.TSAEvery, time.Minute, 366*24*time.Hour, time.Second)
+	if r := v.c.Replica; r.URL != "" {
+		u, err := url.Parse(r.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(u.Path) < 2 {
+			v.fault("replica.url", "write https://host/bucket or https://host/bucket/prefix", "%q names no bucket", r.URL)
+		}
+		if r.AccessKeyFile == "" || r.SecretKeyFile == "" {
+			v.fault("replica.access_key_file", "name the files with the access key and its secret", "the store wants an access key")
+		}
+		v.number("replica.keep_days", r.KeepDays, 0, 73_000)
+	}
 	for i, w := range v.c.Witness {
 		key := fmt.Sprintf("witness[%d]", i)
 		u, err := url.Parse(w.URL)

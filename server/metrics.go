@@ -57,6 +57,8 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	}
 	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
+	count("rollcall_archive_replica_failures_total", "Tries to copy sealed segments and checkpoints that failed.", nil, s.replicaFailed)
+	gauge("rollcall_archive_replica_waiting_segments", "Compressed segments that the second copy does not have.", s.replicaBehind)
 	count("rollcall_archive_stamp_failures_total", "Tries to have a checkpoint time-stamped that failed.", nil, s.counters.stampFaults.n.Load)
 	count("rollcall_archive_witness_failures_total", "Tries to show a checkpoint to a witness that failed.", nil, s.witnesses.failed)
 	gauge("rollcall_archive_witness_behind_records", "Records that are under no checkpoint that every witness has seen.", func() float64 { return s.witnesses.behind(s.journal.Stats().Seq) })

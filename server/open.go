@@ -79,6 +79,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	if s.authority, err = newAuthority(cfg); err != nil {
 		return nil, err
 	}
+	if s.replica, err = openReplica(cfg); err != nil {
+		return nil, err
+	}
 	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
 		Origin: s.signers.Origin(), Signers: s.signers.List,
 		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan, Checkpoint: s.witnesses.offer,

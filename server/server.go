@@ -20,6 +20,7 @@ import (
 	"rollcall/archive"
 	"rollcall/archive/index"
 	"rollcall/archive/keys"
+	"rollcall/archive/replica"
 	"rollcall/archive/retain"
 	"rollcall/auth"
 	"rollcall/config"
@@ -62,7 +63,8 @@ type Server struct {
 	rules     atomic.Pointer[policy.Rules]
 	barred    barred
 	witnesses *witnesses
-	authority *authority // nil: none stamps
+	authority *authority       // nil: none stamps
+	replica   *replica.Replica // nil: there is no second copy
 	groups    *auth.Groups
 	// groupsChanged is told of the zero AOR when members of groups changed.
 	groupsChanged atomic.Pointer[func(sip.AOR)]
@@ -104,6 +106,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.work.Go(func() { s.reconciles(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
 		s.work.Go(func() { s.witnessed(s.ctx) })
+		if s.replica != nil {
+			s.work.Go(func() { s.replicate(s.ctx) })
+		}
 		if s.authority != nil {
 			s.work.Go(func() { s.stamps(s.ctx) })
 		}

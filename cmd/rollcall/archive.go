@@ -14,6 +14,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/archive/replica"
 	"rollcall/archive/timestamp"
 	"rollcall/archive/witness"
 	"rollcall/config"
@@ -29,6 +30,14 @@ type record struct {
 // witnesses tells what the witnesses of the archive's server have.
 func (r record) witnesses() []witness.State {
 	return witness.States(filepath.Join(filepath.Dir(r.Dir), "witness"))
+}
+
+// replica tells what the second copy has, nil if there is none.
+func (r record) replica() *replica.State {
+	if s, ok := replica.Last(filepath.Join(filepath.Dir(r.Dir), "replica")); ok {
+		return &s
+	}
+	return nil
 }
 
 func (a *app) archive() *cobra.Command {
@@ -278,7 +287,8 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 				return a.json(struct {
 					*archive.Summary
 					Witnesses []witness.State `json:"witnesses,omitempty"`
-				}{s, at.witnesses()})
+					Replica   *replica.State  `json:"replica,omitempty"`
+				}{s, at.witnesses(), at.replica()})
 			}
 			rows := [][]string{
 				{"records", fmt.Sprint(s.Records)},
@@ -308,6 +318,13 @@ func (a *app) archiveStats(open func() (record, error)) *cobra.Command {
 					text += " " + w.Err
 				}
 				rows = append(rows, []string{"witness", text})
+			}
+			if r := at.replica(); r != nil {
+				text := fmt.Sprintf("%d segments, %d wait, checkpoint %d %s", r.Segments, r.Waiting, r.Size, r.At.In(at.zone).Format(time.RFC3339))
+				if r.Err != "" {
+					text += " " + r.Err
+				}
+				rows = append(rows, []string{"replica", text})
 			}
 			if size, when, err := at.LastStamp(); err == nil && size > 0 {
 				rows = append(rows, []string{"time-stamped", fmt.Sprintf("%d %s", size, when.In(at.zone).Format(time.RFC3339))})
