@@ -34,6 +34,7 @@ type Backend interface {
 	Tokens
 	Checker
 	Publisher
+	Administration
 	// Streams are the running streams of events.
 	Streams() *Streams
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.

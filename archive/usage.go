@@ -1,7 +1,10 @@
 package archive
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +23,34 @@ type Use struct {
 	Stored uint64 `json:"stored_bytes"`
 	// Users counts the accounts of a unit that wrote.
 	Users uint64 `json:"active_users"`
+	// Hours of presence: each full hour counts the subscriptions that are in
+	// force then, each member of a list too.
+	Hours uint64 `json:"subscription_hours"`
+}
+
+// ActPresenceUse is the action of the acts that state the subscriptions in force
+// at a full hour: the object is the hour (RFC 3339), the content a PresenceUse.
+const ActPresenceUse = "presence-use"
+
+// PresenceUse says how many subscriptions accounts had on one server at one time.
+type PresenceUse struct {
+	Watchers []WatcherUse `json:"watchers"`
+}
+
+// WatcherUse is the use of presence by one account.
+type WatcherUse struct {
+	User          string `json:"user"`
+	Unit          string `json:"unit,omitempty"` // that it belonged to then
+	Subscriptions uint64 `json:"n"`
+}
+
+func (a *Use) add(b *Use) {
+	a.Messages += b.Messages
+	a.Bytes += b.Bytes
+	a.Refused += b.Refused
+	a.Stored += b.Stored
+	a.Users += b.Users
+	a.Hours += b.Hours
 }
 
 // Usage is the use of a month, as the record has it: the sums over all are
@@ -31,32 +62,52 @@ type Usage struct {
 	Total Use    `json:"total"`
 }
 
-// Usage adds up the messages that were received within from and to. They are
-// charged to the unit that the sender belonged to then.
+// Usage adds up the messages that were received within from and to, and the use
+// of presence. Both are charged to the unit that the account belonged to then.
 func (a Folder) Usage(ctx context.Context, from, to time.Time) (*Usage, error) {
-	type key struct{ unit, user string }
-	users := map[key]*Use{}
-	u := &Usage{Month: from.Format("2006-01"), Units: []Use{}, Users: []Use{}}
-	q := Query{After: from, Before: to}
-	err := Folder{Dir: a.Dir}.Search(ctx, q, func(r *Record, pos Pos) error {
-		k := key{r.FromUnit, r.From}
-		use := users[k]
+	users := map[userOf]*Use{}
+	of := func(unit, user string) *Use {
+		use := users[userOf{unit, user}]
 		if use == nil {
-			use = &Use{Unit: strings.Clone(k.unit), User: strings.Clone(k.user), Users: 1}
-			users[key{use.Unit, use.User}] = use
+			use = &Use{Unit: strings.Clone(unit), User: strings.Clone(user)}
+			users[userOf{use.Unit, use.User}] = use
 		}
-		use.Stored += uint64(pos.Bytes)
-		if r.Decision == "refuse" {
-			use.Refused++
-			return nil
+		return use
+	}
+	err := Folder{Dir: a.Dir}.Search(ctx, Query{After: from, Before: to, Type: "all"}, func(r *Record, pos Pos) error {
+		switch {
+		case r.Type == TypeMessage:
+			use := of(r.FromUnit, r.From)
+			use.Stored += uint64(pos.Bytes)
+			use.Users = 1
+			if r.Decision == "refuse" {
+				use.Refused++
+			} else {
+				use.Messages++
+				use.Bytes += r.Size
+			}
+		case r.Type == TypeAct && r.Action == ActPresenceUse:
+			var p PresenceUse
+			if err := json.Unmarshal(r.Raw, &p); err != nil {
+				return fmt.Errorf("use of presence in record %d: %w", r.Seq, err)
+			}
+			for _, w := range p.Watchers {
+				of(w.Unit, w.User).Hours += w.Subscriptions
+			}
 		}
-		use.Messages++
-		use.Bytes += r.Size
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	return sumUse(from.Format("2006-01"), users), nil
+}
+
+// userOf is an account and the unit that it belonged to.
+type userOf struct{ unit, user string }
+
+func sumUse(month string, users map[userOf]*Use) *Usage {
+	u := &Usage{Month: month, Units: []Use{}, Users: []Use{}}
 	units := map[string]*Use{}
 	for _, use := range users {
 		u.Users = append(u.Users, *use)
@@ -65,24 +116,14 @@ func (a Folder) Usage(ctx context.Context, from, to time.Time) (*Usage, error) {
 			unit = &Use{Unit: use.Unit}
 			units[use.Unit] = unit
 		}
-		for _, sum := range []*Use{unit, &u.Total} {
-			sum.Messages += use.Messages
-			sum.Bytes += use.Bytes
-			sum.Refused += use.Refused
-			sum.Stored += use.Stored
-			sum.Users++
-		}
+		unit.add(use)
+		u.Total.add(use)
 	}
 	for _, unit := range units {
 		u.Units = append(u.Units, *unit)
 	}
-	byName := func(a, b Use) int {
-		if c := strings.Compare(a.Unit, b.Unit); c != 0 {
-			return c
-		}
-		return strings.Compare(a.User, b.User)
-	}
+	byName := func(a, b Use) int { return cmp.Or(strings.Compare(a.Unit, b.Unit), strings.Compare(a.User, b.User)) }
 	slices.SortFunc(u.Units, byName)
 	slices.SortFunc(u.Users, byName)
-	return u, nil
+	return u
 }

@@ -176,6 +176,8 @@ type Prices struct {
 	Megabyte int `toml:"megabyte" reload:"yes" unit:"thousandths"`
 	// Price of an account that wrote in the month, in thousandths of the currency.
 	User int `toml:"user" reload:"yes" unit:"thousandths"`
+	// Price of a subscription that was in force for a day, in thousandths of the currency.
+	SubscriptionDay int `toml:"subscription_day" reload:"yes" unit:"thousandths"`
 }
 
 // Policy names the rules.

@@ -72,7 +72,7 @@ func (v *validator) top() {
 	if c.HTTP.Address != "" {
 		v.address("http.address", c.HTTP.Address)
 	}
-	for key, price := range map[string]int{"prices.message": c.Prices.Message, "prices.megabyte": c.Prices.Megabyte, "prices.user": c.Prices.User} {
+	for key, price := range map[string]int{"prices.message": c.Prices.Message, "prices.megabyte": c.Prices.Megabyte, "prices.user": c.Prices.User, "prices.subscription_day": c.Prices.SubscriptionDay} {
 		if price < 0 {
 			v.fault(key, "write 0 or more, in thousandths of the currency", "a price of %d", price)
 		} else if price > 0 && c.Prices.Currency == "" {

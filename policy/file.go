@@ -189,6 +189,7 @@ func Parse(path string, text []byte, domains []string, peers map[string]string, 
 	if r.version = f.Version; r.version != "" {
 		r.version += " "
 	}
+	r.text = string(text)
 	r.version += hex.EncodeToString(sum[:6])
 	return r, nil
 }

@@ -92,6 +92,7 @@ type Rules struct {
 
 	named       bool // there is a policy file
 	version     string
+	text        string
 	groups      []string
 	suspended   []suspendedRule
 	barriers    []barrierRule
@@ -197,6 +198,9 @@ func (r *Rules) Ours(domain string) bool { return r.domains[domain] }
 
 // Version names the rules; "" without a policy file.
 func (r *Rules) Version() string { return r.version }
+
+// Text is the text that the rules were made of, TOML; "" without a policy file.
+func (r *Rules) Text() string { return r.text }
 
 // Names reports whether there is a policy file, and so whether the fields of a
 // Message but the domains are looked at.

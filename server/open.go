@@ -139,6 +139,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.rules.Store(rules)
+	s.policy.Store(&policyState{since: time.Now().UTC()})
 	if v := rules.Version(); v != "" {
 		if _, err := s.act(s.ctx, itself, actPolicy, v, "start", nil); err != nil {
 			return nil, fmt.Errorf("record the policy: %w", err)

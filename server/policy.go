@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -92,6 +93,7 @@ func (b *barred) state(s *Server, watcher, resource sip.AOR, rule, version strin
 // file the rules stay as they are.
 func (s *Server) loadPolicy(cfg *config.Config) {
 	rules, err := loadRules(cfg)
+	s.noteFault(err)
 	if err != nil {
 		s.counters.policyFaults.Inc()
 		s.log.Error("policy is not good; the rules stay as they were", zap.Error(err))
@@ -103,9 +105,11 @@ func (s *Server) loadPolicy(cfg *config.Config) {
 	}
 	if _, err := s.act(s.ctx, itself, actPolicy, rules.Version(), "policy file changed", nil); err != nil {
 		s.log.Error("policy is not recorded; the rules stay as they were", zap.Error(err))
+		s.noteFault(fmt.Errorf("the change could not be recorded: %w", err))
 		return
 	}
 	s.rules.Store(rules)
+	s.policy.Store(&policyState{since: time.Now().UTC()})
 	s.log.Info("policy in force", zap.String("version", rules.Version()))
 	if rules.Separates() || old.Separates() {
 		for _, pkg := range s.notifier.Packages() {

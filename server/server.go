@@ -61,6 +61,7 @@ type Server struct {
 	index     *index.Index // nil when none is wanted
 	tokens    *auth.Tokens
 	rules     atomic.Pointer[policy.Rules]
+	policy    atomic.Pointer[policyState]
 	barred    barred
 	witnesses *witnesses
 	authority *authority       // nil: none stamps
@@ -104,6 +105,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		s.work.Go(func() { s.purges(s.ctx) })
 		s.work.Go(func() { s.reconciles(s.ctx) })
+		s.work.Go(func() { s.presenceUses(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
 		s.work.Go(func() { s.witnessed(s.ctx) })
 		if s.replica != nil {

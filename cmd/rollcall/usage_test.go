@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/api"
 )
 
 // What units used is what the record has, and costs what the configuration says.
@@ -32,8 +34,8 @@ func TestUsageCommand(t *testing.T) {
 		t.Errorf("%q, %v", rows, err)
 	}
 	var got struct {
-		Rows  []charged
-		Total charged
+		Rows  []api.Charged
+		Total api.Charged
 	}
 	if err := json.Unmarshal([]byte(s.ok("usage", "--users", "--json")), &got); err != nil || len(got.Rows) != 3 || got.Total.Messages != 4 || got.Total.Bytes != 32 || got.Total.Users != 3 {
 		t.Errorf("%+v, %v", got, err)
