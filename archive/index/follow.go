@@ -18,6 +18,8 @@ const (
 	batchTime    = 200 * time.Millisecond
 	// poll is how often the follower looks for new records, and for searches that wait.
 	poll = 20 * time.Millisecond
+	// share of one processor that the follower takes while the machine has more to do: one of so many parts.
+	share = 16
 	// retry is how long it waits after an error of the disk, and owedEvery how often what is pending is tried again.
 	retry     = 10 * time.Second
 	owedEvery = 10 * time.Minute
@@ -83,6 +85,7 @@ type follower struct {
 	b     *batch
 	since time.Time     // of the first record in b
 	spent time.Duration // on b
+	rest  time.Time     // until when it does nothing, unless a search waits
 
 	entered bool // r has returned a record that was not in the database
 }
@@ -105,6 +108,12 @@ func (f *follower) follow(ctx context.Context) error {
 	for {
 		if f.x.suspect.Swap(false) {
 			return errStale
+		}
+		if time.Now().Before(f.rest) && !f.x.waited() {
+			if ended, err := f.pause(ctx, tick); ended || err != nil {
+				return err
+			}
+			continue
 		}
 		start := time.Now()
 		caughtUp, err := f.read(ctx)
@@ -142,15 +151,21 @@ func (f *follower) follow(ctx context.Context) error {
 			}
 			continue
 		}
-		select {
-		case <-ctx.Done():
-			return f.commit(context.WithoutCancel(ctx))
-		case <-tick.C:
-		case j := <-f.x.jobs:
-			if err := f.do(ctx, j); err != nil {
-				return err
-			}
+		if ended, err := f.pause(ctx, tick); ended || err != nil {
+			return err
 		}
+	}
+}
+
+// pause waits for the next tick, and does meanwhile what Forget asks for. It has ended when ctx has.
+func (f *follower) pause(ctx context.Context, tick *time.Ticker) (ended bool, err error) {
+	select {
+	case <-ctx.Done():
+		return true, f.commit(context.WithoutCancel(ctx))
+	case <-tick.C:
+		return false, nil
+	case j := <-f.x.jobs:
+		return false, f.do(ctx, j)
 	}
 }
 
@@ -241,11 +256,8 @@ func (f *follower) commit(ctx context.Context) error {
 	f.x.moveTo(f.b.last.Seq, f.b.last.Archived)
 	spent := f.spent + time.Since(start)
 	f.b, f.since, f.spent = newBatch(), time.Time{}, 0
-	if f.x.o.Busy != nil && !f.x.waited() && f.x.o.Busy() {
-		select {
-		case <-ctx.Done():
-		case <-time.After(4 * spent):
-		}
+	if f.x.o.Busy != nil && f.x.o.Busy() {
+		f.rest = time.Now().Add((share - 1) * spent)
 	}
 	return nil
 }

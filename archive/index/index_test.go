@@ -440,3 +440,37 @@ func TestPurgedIsGoneFromTheFilesOfTheIndex(t *testing.T) {
 	}
 	v.same("")
 }
+
+// TestDamageWhileItIsSearched: the index is made again, and the search says that it must be done otherwise.
+func TestDamageWhileItIsSearched(t *testing.T) {
+	v := newRecord(t, 0)
+	v.random(300)
+	v.wait()
+	f, err := os.OpenFile(filepath.Join(v.dir, "index.db"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Truncate(filepath.Join(v.dir, "index.db-wal"), 0), f.Truncate(8192), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for v.index.Made() < 2 {
+		for _, q := range []string{"report", "with:alice", "type:act", ""} {
+			query, err := archive.ParseQuery(q, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// An error or a whole answer; which one depends on what is in memory still.
+			_ = v.index.Search(context.Background(), query, func(*archive.Record) error { return nil })
+		}
+		v.append(message("alice@example.com", "bob@example.com", "more"))
+		if time.Now().After(deadline) {
+			t.Fatal("the index was not made again")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	v.wait()
+	for _, q := range queries[:20] {
+		v.same(q)
+	}
+}
