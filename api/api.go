@@ -35,6 +35,7 @@ type Backend interface {
 	Checker
 	Publisher
 	Administration
+	Exports
 	// Streams are the running streams of events.
 	Streams() *Streams
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.

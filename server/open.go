@@ -94,6 +94,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	classes := classesOf(cfg)
 	s.classes.Store(&classes)
 	s.keeper = s.newKeeper(cfg)
+	if err = s.openExports(cfg); err != nil {
+		return nil, err
+	}
 	if err = s.newIndex(cfg, log); err != nil {
 		return nil, err
 	}

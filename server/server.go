@@ -18,6 +18,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/archive/export"
 	"rollcall/archive/index"
 	"rollcall/archive/keys"
 	"rollcall/archive/replica"
@@ -81,6 +82,7 @@ type Server struct {
 	counters      *counters
 	registry      *prometheus.Registry
 	streams       api.Streams
+	exports       *export.Jobs
 
 	closers []func() error // what New opened, to be closed in reverse
 }
@@ -106,6 +108,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.work.Go(func() { s.purges(s.ctx) })
 		s.work.Go(func() { s.reconciles(s.ctx) })
 		s.work.Go(func() { s.presenceUses(s.ctx) })
+		s.work.Go(func() { s.runExports(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
 		s.work.Go(func() { s.witnessed(s.ctx) })
 		if s.replica != nil {
