@@ -2,7 +2,6 @@ package api
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,27 +66,18 @@ type Conversation struct {
 	More bool `json:"more,omitempty"`
 }
 
-// ConversationRequest names a conversation.
-type ConversationRequest struct {
-	Parties []string // two or more; or one, whose messages are all wanted
-	// Narrow is what else must be met, in the language of archive search.
-	Narrow string
-	Gap    time.Duration // silence after which a thread begins; 0 means archive.ThreadGap
-	Limit  int           // messages; 0 means searchMost
-	Reason string
-}
-
-// Query is the search that finds the conversation.
-func (r *ConversationRequest) Query() (string, error) {
-	for _, p := range r.Parties {
+// ConversationQuery returns the search, in the language of archive search, that finds what two or more parties wrote to
+// each other, or all messages of a single one, and meets narrow too.
+func ConversationQuery(parties []string, narrow string) (string, error) {
+	for _, p := range parties {
 		if p == "" || strings.ContainsAny(p, "\", \t\r\n") {
 			return "", fmt.Errorf("%w: %q is no party: write an address or a user", ErrInvalid, p)
 		}
 	}
-	if len(r.Parties) == 0 {
+	if len(parties) == 0 {
 		return "", fmt.Errorf("%w: a conversation has parties: with=alice,bob", ErrInvalid)
 	}
-	return strings.TrimSpace(`conversation:"` + strings.Join(r.Parties, ",") + `" ` + r.Narrow), nil
+	return strings.TrimSpace(`conversation:"` + strings.Join(parties, ",") + `" ` + narrow), nil
 }
 
 const (
@@ -125,28 +115,28 @@ func searchRoutes(mux *http.ServeMux, b Record) {
 	})
 	mux.HandleFunc("GET /api/v1/conversations", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		c := ConversationRequest{Narrow: q.Get("q"), Reason: q.Get("reason"), Gap: archive.ThreadGap}
+		var parties []string
 		for _, with := range q["with"] {
-			c.Parties = append(c.Parties, strings.Split(with, ",")...)
+			parties = append(parties, strings.Split(with, ",")...)
 		}
+		gap := archive.ThreadGap
 		var err error
-		if gap := q.Get("gap"); gap != "" {
-			if c.Gap, err = time.ParseDuration(gap); err != nil || c.Gap <= 0 {
+		if text := q.Get("gap"); text != "" {
+			if gap, err = time.ParseDuration(text); err != nil || gap <= 0 {
 				reply(w, nil, fmt.Errorf("%w: gap is a time such as 1h or 30m", ErrInvalid))
 				return
 			}
 		}
-		if c.Limit, err = limitOf(q.Get("limit"), searchMost); err != nil {
-			reply(w, nil, err)
-			return
+		req := SearchRequest{Reason: q.Get("reason")}
+		if req.Limit, err = limitOf(q.Get("limit"), searchMost); err == nil {
+			req.Query, err = ConversationQuery(parties, q.Get("q"))
 		}
-		query, err := c.Query()
 		if err != nil {
 			reply(w, nil, err)
 			return
 		}
-		list, more, err := search(w, r, b, SearchRequest{Query: query, Reason: c.Reason, Limit: c.Limit})
-		reply(w, Conversation{Threads: archive.Threads(list, c.Gap), More: more}, err)
+		list, more, err := search(w, r, b, req)
+		reply(w, Conversation{Threads: archive.Threads(list, gap), More: more}, err)
 	})
 }
 
@@ -211,21 +201,4 @@ func (c *Client) Search(ctx context.Context, q SearchRequest, begin func(Searche
 			return err
 		}
 	}
-}
-
-// Conversation returns a conversation in threads, and what was searched.
-func (c *Client) Conversation(ctx context.Context, r ConversationRequest) (conv Conversation, s Searched, err error) {
-	v := url.Values{"with": {strings.Join(r.Parties, ",")}, "q": {r.Narrow}, "reason": {r.Reason}, "gap": {cmp.Or(r.Gap, archive.ThreadGap).String()}}
-	if r.Limit > 0 {
-		v.Set("limit", strconv.Itoa(r.Limit))
-	}
-	res, err := c.do(ctx, http.MethodGet, "/api/v1/conversations?"+v.Encode(), "", nil)
-	if err != nil {
-		return conv, s, err
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&conv); err != nil {
-		return conv, s, fmt.Errorf("read answer of the server: %w", err)
-	}
-	return conv, readSearched(res.Header), nil
 }

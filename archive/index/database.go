@@ -90,11 +90,11 @@ func openDatabase(ctx context.Context, dir string, a archive.Folder) (db *databa
 	const common = "_pragma=busy_timeout(20000)&_pragma=temp_store(MEMORY)"
 	at := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + common
 	if db.write, err = sql.Open("sqlite", at+"&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=secure_delete(ON)"+
-		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-32000)&_txlock=immediate"); err != nil {
+		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-16000)&_txlock=immediate"); err != nil {
 		return db, 0, err
 	}
 	db.write.SetMaxOpenConns(1)
-	if db.read, err = sql.Open("sqlite", at+"&_pragma=query_only(ON)&_pragma=cache_size(-8000)"); err != nil {
+	if db.read, err = sql.Open("sqlite", at+"&_pragma=query_only(ON)&_pragma=cache_size(-4000)"); err != nil {
 		return db, 0, err
 	}
 	db.read.SetMaxOpenConns(readers)
@@ -195,6 +195,8 @@ const (
 	codeError   = 1
 	codeCorrupt = 11
 	codeNotADB  = 26
+	// codeShort is the extended code of a file that ends before what should be in it.
+	codeShort = 522
 )
 
 func code(err error) int {
@@ -210,5 +212,9 @@ func isSQL(err error) bool { return code(err) == codeError }
 
 // isCorrupt reports a file that must be made again.
 func isCorrupt(err error) bool {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code() == codeShort {
+		return true
+	}
 	return errors.Is(err, errStale) || code(err) == codeCorrupt || code(err) == codeNotADB
 }

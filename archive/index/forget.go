@@ -24,10 +24,11 @@ func (db *database) forget(ctx context.Context, a archive.Folder, p pending) err
 	if err != nil {
 		return fmt.Errorf("take what is erased out of the index: %w", err)
 	}
-	if _, err := db.write.ExecContext(ctx, "DELETE FROM pending WHERE kind = ? AND name = ?", p.kind, p.name); err != nil {
+	if err := db.emptyLog(ctx); err != nil {
 		return err
 	}
-	return db.emptyLog(ctx)
+	_, err = db.write.ExecContext(ctx, "DELETE FROM pending WHERE kind = ? AND name = ?", p.kind, p.name)
+	return err
 }
 
 func (db *database) forgetAuthor(ctx context.Context, a archive.Folder, author string) error {

@@ -138,19 +138,22 @@ func (a *app) archiveConversation(find finder) *cobra.Command {
 			if gap <= 0 {
 				return usage(c, "--gap wants a time such as 1h or 30m")
 			}
-			r := api.ConversationRequest{Parties: given, Reason: f.reason}
+			if limit < 1 {
+				return usage(c, "--limit is a number of messages")
+			}
+			narrow := ""
 			for _, bound := range []struct{ field, day string }{{"after", after}, {"before", before}} {
 				if bound.day != "" {
-					r.Narrow += " " + bound.field + `:"` + bound.day + `"`
+					narrow += " " + bound.field + `:"` + bound.day + `"`
 				}
 			}
-			query, err := r.Query()
+			query, err := api.ConversationQuery(given, narrow)
 			if err != nil {
 				return usage(c, "%s", strings.TrimPrefix(err.Error(), api.ErrInvalid.Error()+": "))
 			}
 			var list []archive.View
 			zone := time.UTC
-			err = find.find(c, api.SearchRequest{Query: query, Reason: f.reason, Limit: limit}, f.as, func(v archive.View, z *time.Location) error {
+			err = find.find(c, api.SearchRequest{Query: query, Reason: f.reason, Limit: limit + 1}, f.as, func(v archive.View, z *time.Location) error {
 				zone = z
 				list = append(list, v)
 				return nil
@@ -158,9 +161,13 @@ func (a *app) archiveConversation(find finder) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			threads := archive.Threads(list, gap)
+			more := len(list) > limit
+			threads := archive.Threads(list[:min(len(list), limit)], gap)
 			if asJSON {
-				return a.json(api.Conversation{Threads: threads, More: len(list) == limit})
+				return a.json(api.Conversation{Threads: threads, More: more})
+			}
+			if more {
+				a.note("There is more: these are the first %d messages; --after goes on.", limit)
 			}
 			if len(list) == 0 && isTerminal(a.stdout) {
 				a.note("They wrote nothing to each other.")

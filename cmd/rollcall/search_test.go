@@ -37,6 +37,9 @@ func TestConversationCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.ok("archive", "conversation", "bob", "--json", "--gap", "1ns", "--after", "2026-01-01")), &c); err != nil || len(c.Threads) != 3 {
 		t.Errorf("%+v %v", c, err)
 	}
+	if err := json.Unmarshal([]byte(s.ok("archive", "conversation", "bob", "--json", "--limit", "2")), &c); err != nil || len(c.Threads[0].Messages) != 2 || !c.More {
+		t.Errorf("%+v %v", c, err)
+	}
 	if out := s.ok("archive", "conversation", "alice", "carol"); out != "" {
 		t.Errorf("conversation printed %q", out)
 	}
