@@ -36,6 +36,7 @@ type Backend interface {
 	Publisher
 	Administration
 	Exports
+	Messages
 	// Streams are the running streams of events.
 	Streams() *Streams
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.

@@ -70,6 +70,7 @@ func routes(b Backend) *http.ServeMux {
 	})
 	recordRoutes(mux, b)
 	streamRoutes(mux, b)
+	messageRoutes(mux, b)
 	exportRoutes(mux, b)
 	administrationRoutes(mux, b)
 	tokenRoutes(mux, b)
@@ -200,8 +201,11 @@ func extend(w http.ResponseWriter) {
 	_ = errors.Join(rc.SetReadDeadline(until), rc.SetWriteDeadline(until))
 }
 
-func decode(w http.ResponseWriter, r *http.Request, v any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+func decode(w http.ResponseWriter, r *http.Request, v any) bool { return decodeMost(w, r, v, maxBody) }
+
+// decodeMost is decode with another bound.
+func decodeMost(w http.ResponseWriter, r *http.Request, v any, most int64) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		reply(w, nil, fmt.Errorf("%w: body: %s", ErrInvalid, strings.TrimPrefix(err.Error(), "json: ")))
@@ -221,6 +225,11 @@ func reply(w http.ResponseWriter, v any, err error) {
 			}
 		}
 	}
+	answer(w, status, v)
+}
+
+// answer writes a value with a status.
+func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // a reader that went away needs no answer

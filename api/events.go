@@ -83,9 +83,10 @@ func (s *Streams) open(ctx context.Context) (context.Context, func(), error) {
 
 // Serve answers with what produce sends, until produce returns, the reader is
 // gone, its token is no longer good, or Close. produce runs on a goroutine of
-// its own, whose end Serve waits for; its context ends with the stream. send
-// gives an error once the stream has ended; it waits while the reader is slow,
-// and ends the stream of one that takes nothing for half a minute. An error of
+// its own, whose end Serve waits for; its context ends with the stream. send is
+// for one goroutine at a time. It returns when the event is written to the
+// connection, gives an error once the stream has ended, waits while the reader is
+// slow, and ends the stream of one that takes nothing for half a minute. An error of
 // produce before its first event is the answer to the request; the stream's
 // head is sent with the first event or, without one, the first heartbeat, which
 // ready asks for at once.
@@ -101,13 +102,18 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, produce func(ctx
 	defer produced.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	events, done := make(chan Event), make(chan error, 1)
+	events, written, done := make(chan Event), make(chan error), make(chan error, 1)
 	begin := make(chan struct{}, 1)
 	produced.Go(func() {
 		done <- produce(ctx, func(e Event) error {
 			select {
 			case events <- e:
-				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			select {
+			case err := <-written:
+				return err
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -128,6 +134,10 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, produce func(ctx
 		select {
 		case e := <-events:
 			err = out.event(e)
+			select {
+			case written <- err:
+			case <-ctx.Done():
+			}
 		case <-begin:
 			err = out.beat()
 		case <-tick.C:

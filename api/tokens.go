@@ -25,6 +25,8 @@ type Tokens interface {
 type NewToken struct {
 	Role string `json:"role"`
 	Name string `json:"name"`
+	// AOR is the account whose messages a bot sends and takes; "" is none.
+	AOR string `json:"aor,omitempty"`
 	// Seconds that it lives; 0 is for ever.
 	Seconds int64 `json:"seconds,omitempty"`
 }
@@ -60,7 +62,7 @@ func (t tokens) hook(action string) func(auth.Token) error {
 }
 
 func (t tokens) CreateToken(ctx context.Context, n NewToken) (CreatedToken, error) {
-	secret, tok, err := t.t.Create(ctx, n.Role, n.Name, time.Duration(n.Seconds)*time.Second, t.hook(ActToken))
+	secret, tok, err := t.t.CreateFor(ctx, n.Role, n.Name, n.AOR, time.Duration(n.Seconds)*time.Second, t.hook(ActToken))
 	if errors.Is(err, auth.ErrBadToken) {
 		err = fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

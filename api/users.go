@@ -61,5 +61,8 @@ type namedError struct {
 	is   error
 }
 
+// NotFound is ErrNotFound of something that is no account.
+func NotFound(text string) error { return &namedError{text, ErrNotFound} }
+
 func (e *namedError) Error() string { return e.text }
 func (e *namedError) Unwrap() error { return e.is }

@@ -24,7 +24,8 @@ var Roles = []string{"ops", "compliance", "supervisor", "bot", "admin"}
 type Token struct {
 	ID      string    `json:"id"` // begins the token
 	Role    string    `json:"role"`
-	Name    string    `json:"name"` // of the person or the program
+	Name    string    `json:"name"`          // of the person or the program
+	AOR     string    `json:"aor,omitempty"` // whose messages a bot sends and takes
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 	Hash    string    `json:"-"`                // SHA-256 of the token, in hex
@@ -78,10 +79,16 @@ func NewTokens(s store.Store) *Tokens {
 		})}
 }
 
-// Create makes a token and returns it with its secret, which is shown only
-// now. A life of 0 is for ever. Before, if it is not nil, is called when the
-// token is known and not in force yet; an error of it leaves none.
+// Create is CreateFor of a token without an account.
 func (t *Tokens) Create(ctx context.Context, role, name string, life time.Duration, before func(Token) error) (secret string, tok Token, err error) {
+	return t.CreateFor(ctx, role, name, "", life, before)
+}
+
+// CreateFor makes a token and returns it with its secret, which is shown only
+// now. A life of 0 is for ever. Before, if it is not nil, is called when the
+// token is known and not in force yet; an error of it leaves none. AOR is the account
+// whose messages a bot sends and takes, or "".
+func (t *Tokens) CreateFor(ctx context.Context, role, name, aor string, life time.Duration, before func(Token) error) (secret string, tok Token, err error) {
 	switch {
 	case !slices.Contains(Roles, role):
 		return "", tok, fmt.Errorf("%w: role %q; it is one of %s", ErrBadToken, role, strings.Join(Roles, ", "))
@@ -89,12 +96,21 @@ func (t *Tokens) Create(ctx context.Context, role, name string, life time.Durati
 		return "", tok, fmt.Errorf("%w: a token needs a name of up to %d bytes, by which records name who used it", ErrBadToken, MaxName)
 	case life < 0:
 		return "", tok, fmt.Errorf("%w: it ends before it begins", ErrBadToken)
+	case aor != "" && role != "bot":
+		return "", tok, fmt.Errorf("%w: only a bot has an account", ErrBadToken)
+	}
+	if aor != "" {
+		a, err := sip.ParseAORString(aor)
+		if err != nil {
+			return "", tok, fmt.Errorf("%w: the account %q: %w", ErrBadToken, aor, err)
+		}
+		aor = a.String()
 	}
 	text := strings.ToLower(rand.Text() + rand.Text())
 	secret = tokenPrefix + text[:tokenID] + "_" + text[tokenID:tokenID+26]
 	sum := sha256.Sum256([]byte(secret))
 	now := time.Now().UTC().Truncate(time.Second)
-	tok = Token{ID: text[:tokenID], Role: role, Name: name, Created: now, Hash: hex.EncodeToString(sum[:])}
+	tok = Token{ID: text[:tokenID], Role: role, Name: name, AOR: aor, Created: now, Hash: hex.EncodeToString(sum[:])}
 	if life > 0 {
 		tok.Expires = now.Add(life)
 	}

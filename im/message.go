@@ -21,6 +21,14 @@ import (
 type Admission struct {
 	loop       string
 	dropRoutes int
+	told       func(archive.ID)
+}
+
+// Tell has f called with the ID of the message's record once that is durable,
+// before anything else becomes of the message. F must not block.
+func (a Admission) Tell(f func(archive.ID)) Admission {
+	a.told = f
+	return a
 }
 
 // Admit makes the checks that come before a proxy asks who is there, in the
@@ -65,7 +73,11 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	if r.o.Describe != nil {
 		r.o.Describe(rec, id, o.to)
 	}
+	told := a.told
 	err := r.o.Journal.AppendFunc(rec, func(receipt archive.Receipt, err error) {
+		if told != nil && err == nil {
+			told(receipt.ID())
+		}
 		r.recorded(tx, o, decision, receipt, err)
 	})
 	records.Put(rec) // the journal keeps no reference

@@ -62,8 +62,11 @@ func (s *Server) runExport(ctx context.Context, j export.Job, dir string, progre
 
 // exportError tells which of the API's errors an error is.
 func exportError(err error) error {
+	if errors.Is(err, export.ErrNoJob) {
+		return api.NotFound(err.Error())
+	}
 	for _, k := range []struct{ from, to error }{
-		{export.ErrFormat, api.ErrInvalid}, {export.ErrNoJob, api.ErrNotFound}, {export.ErrNotDone, api.ErrRefused}, {export.ErrTooMany, api.ErrRefused},
+		{export.ErrFormat, api.ErrInvalid}, {export.ErrNotDone, api.ErrRefused}, {export.ErrTooMany, api.ErrRefused},
 	} {
 		if errors.Is(err, k.from) {
 			return fmt.Errorf("%w: %w", k.to, err)

@@ -148,11 +148,11 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 			return nil, fmt.Errorf("record the policy: %w", err)
 		}
 	}
-	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes})
+	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes, Programs: s.programs.take})
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
-		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory}, Accounts: s.directory,
-		Transport: s.transport, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
+		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory, &s.programs}, Accounts: s.directory,
+		Transport: reaching{s.transport, &s.programs}, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 		Describe: s.describe, Parties: s.parties,
 	}, relaySettings(cfg, s.rules.Load()))
 	packages, err := s.packages(cfg)

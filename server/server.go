@@ -83,6 +83,7 @@ type Server struct {
 	registry      *prometheus.Registry
 	streams       api.Streams
 	exports       *export.Jobs
+	programs      programs
 
 	closers []func() error // what New opened, to be closed in reverse
 }

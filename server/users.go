@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rollcall/api"
 	"rollcall/auth"
@@ -39,6 +40,7 @@ func (u users) SetDisabled(ctx context.Context, aor string, disabled bool) error
 type locations struct {
 	*registrar.Registrar
 	directory *auth.Directory
+	programs  *programs
 }
 
 // Lookup implements im.Locations.
@@ -50,5 +52,9 @@ func (l locations) Lookup(ctx context.Context, aor sip.AOR) ([]registrar.Binding
 	case err != nil:
 		return nil, err
 	}
-	return l.Registrar.Lookup(ctx, aor)
+	list, err := l.Registrar.Lookup(ctx, aor)
+	if more := l.programs.bindings(aor); err == nil && len(more) > 0 {
+		list = slices.Concat(list, more)
+	}
+	return list, err
 }

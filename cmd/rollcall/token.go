@@ -19,7 +19,7 @@ func (a *app) token() *cobra.Command {
 		Use:   "token",
 		Short: "Tokens of the HTTP API: create, list, revoke",
 		Long: "A token lets its holder use the HTTP API by its role: ops sees registrations, subscriptions and presence; compliance searches\n" +
-			"the record and holds; supervisor reviews; bot asks for presence and publishes it; admin manages accounts and tokens. No role\n" +
+			"the record and holds; supervisor reviews; bot asks for presence and publishes it, and with --aor sends and takes the messages of an account; admin manages accounts and tokens. No role\n" +
 			"both reads content and manages accounts.",
 	}
 	group(c)
@@ -77,6 +77,17 @@ func (a *app) tokenCreate() *cobra.Command {
 				n.Name = n.Role
 			}
 			n.Seconds = int64(life / time.Second)
+			if n.AOR != "" {
+				cfg, err := a.load()
+				if err != nil {
+					return err
+				}
+				aor, err := ownAOR(c, cfg, n.AOR)
+				if err != nil {
+					return err
+				}
+				n.AOR = aor.String()
+			}
 			return a.withTokens(c.Context(), func(tokens api.Tokens) error {
 				t, err := tokens.CreateToken(c.Context(), n)
 				if err != nil {
@@ -91,6 +102,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	}
 	c.Flags().StringVar(&n.Role, "role", "", "one of "+strings.Join(auth.Roles, ", "))
 	c.Flags().StringVar(&n.Name, "name", "", "person or program that holds it, as records name it (default: the role)")
+	c.Flags().StringVar(&n.AOR, "aor", "", "`AOR` of the account whose messages a bot sends and takes")
 	c.Flags().DurationVar(&life, "expires", 0, "how long it lives, as 720h (default: for ever)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(auth.Roles, cobra.ShellCompDirectiveNoFileComp))
@@ -118,9 +130,9 @@ func (a *app) tokenList() *cobra.Command {
 					if !t.Expires.IsZero() {
 						expires = t.Expires.Format(time.RFC3339)
 					}
-					rows[i] = []string{t.ID, t.Role, t.Name, t.Created.Format(time.RFC3339), expires}
+					rows[i] = []string{t.ID, t.Role, t.Name, t.Created.Format(time.RFC3339), expires, t.AOR}
 				}
-				return a.table([]string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES"}, rows)
+				return a.table([]string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "AOR"}, rows)
 			})
 		},
 	}

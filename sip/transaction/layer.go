@@ -25,6 +25,23 @@ type Options struct {
 	MaxActive int   // unfinished server transactions; 100,000
 	MaxClient int   // unfinished client transactions; 200,000
 	MaxBytes  int64 // of the requests of both; 512 MiB
+	// Programs is given what goes over flows that stay in this process
+	// (transport.Program). It must not wait. With nil such flows lead nowhere.
+	Programs func(f transport.Flow, b []byte) error
+}
+
+// within sends to programs what is for them, and all else to the network.
+type within struct {
+	Sender
+	programs func(f transport.Flow, b []byte) error
+}
+
+// Send implements Sender.
+func (w within) Send(f transport.Flow, b []byte) error {
+	if f.Proto == transport.Program {
+		return w.programs(f, b)
+	}
+	return w.Sender.Send(f, b)
 }
 
 // Sender writes a message to a flow without waiting.
@@ -87,6 +104,9 @@ type shard struct {
 
 // New starts a layer; Close ends it.
 func New(out Sender, o Options) *Layer {
+	if o.Programs != nil {
+		out = within{out, o.Programs}
+	}
 	if o.Timers.T1 == 0 {
 		o.Timers.T1 = 500 * time.Millisecond
 	}

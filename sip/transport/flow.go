@@ -19,6 +19,11 @@ const (
 	TLS
 	WS
 	WSS
+
+	// Program is no transport: what is sent over such a flow stays in this process,
+	// for the part of it that made the flow. No socket gives one, none is read from
+	// the store, and a Transport sends nothing over it.
+	Program Proto = 0x80
 )
 
 // String returns the name in Via (upper case).
@@ -34,6 +39,8 @@ func (p Proto) String() string {
 		return "WS"
 	case WSS:
 		return "WSS"
+	case Program:
+		return "PROGRAM"
 	}
 	return "NONE"
 }
@@ -51,6 +58,8 @@ func (p Proto) Param() string {
 		return "ws"
 	case WSS:
 		return "wss"
+	case Program:
+		return "program"
 	}
 	return ""
 }

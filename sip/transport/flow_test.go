@@ -123,13 +123,25 @@ func TestTokens(t *testing.T) {
 
 func TestProto(t *testing.T) {
 	for p, want := range map[transport.Proto]string{transport.UDP: "UDP udp false", transport.TCP: "TCP tcp true", transport.TLS: "TLS tls true",
-		transport.WS: "WS ws true", transport.WSS: "WSS wss true", 0: "NONE  false"} {
+		transport.WS: "WS ws true", transport.WSS: "WSS wss true", transport.Program: "PROGRAM program true", 0: "NONE  false"} {
 		if got := p.String() + " " + p.Param() + " " + map[bool]string{true: "true", false: "false"}[p.Stream()]; got != want {
 			t.Errorf("%d: %s", p, got)
 		}
 	}
 	if s := someFlows[1].String() + ", " + someFlows[0].String(); s != "udp 198.51.100.7:4711, none" {
 		t.Error(s)
+	}
+}
+
+// What stays in the process is not read from the store.
+func TestProgramFlowIsNotStored(t *testing.T) {
+	b, err := transport.Flow{Proto: transport.Program, Conn: 1}.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f transport.Flow
+	if err := f.UnmarshalBinary(b); err == nil || f != (transport.Flow{}) {
+		t.Errorf("%+v %v", f, err)
 	}
 }
 
