@@ -242,18 +242,7 @@ func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, 
 	if _, err := r.check(); err != nil {
 		return nil, 0, err
 	}
-	if r.ID.IsZero() {
-		now := r.Received
-		if now.IsZero() {
-			now = time.Now()
-		}
-		r.ID = NewID(now)
-	}
-	if r.Node == "" {
-		r.Node = j.o.Node
-	}
-	r.Seq, r.Archived = 0, time.Time{}
-	newSalt(&r.Salt)
+	r.prepare(j.o.Node)
 	buf := scratchFrames.Get().(*[]byte)
 	defer scratchFrames.Put(buf)
 	frame, err := appendFrame((*buf)[:0], r, j.o.Keys)
@@ -304,6 +293,22 @@ func (j *Journal) add(r *Record, note bool, done func(Receipt, error)) (*batch, 
 		j.signal()
 	}
 	return b, index, nil
+}
+
+// prepare sets what a record has before it is written.
+func (r *Record) prepare(node string) {
+	if r.ID.IsZero() {
+		now := r.Received
+		if now.IsZero() {
+			now = time.Now()
+		}
+		r.ID = NewID(now)
+	}
+	if r.Node == "" {
+		r.Node = node
+	}
+	r.Seq, r.Archived = 0, time.Time{}
+	newSalt(&r.Salt)
 }
 
 // gather returns the batch to add size bytes to. j.mu is held.

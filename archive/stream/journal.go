@@ -1,0 +1,404 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"rollcall/archive"
+)
+
+// Options are what a Journal works with.
+type Options struct {
+	Client redis.UniversalClient
+	Prefix string // of keys in Redis
+	Node   string
+	Master Master
+	// Replicas that must have a record before it counts as durable.
+	Replicas int
+	// Keep is how long entries stay in the streams, for other consumers. They are never
+	// trimmed before they are sealed.
+	Keep time.Duration
+	// Run is archive.Options.Run.
+	Run func(calls func())
+	// Open opens the folder of the record for this server alone, when it has the lease, and
+	// returns what gives it free again. archive.ErrLocked is tried again.
+	Open func() (*archive.Journal, func() error, error)
+	// Folder is the record for readers.
+	Folder archive.Folder
+	Log    *zap.Logger
+}
+
+const (
+	maxPending = 64 << 20 // bytes that wait for Redis
+	batchItems = 256
+	batchBytes = 4 << 20
+	// writeWithin bounds one batch.
+	writeWithin = 5 * time.Second
+	// probeEvery is how often a Redis that failed is tried again.
+	probeEvery = time.Second
+)
+
+// Journal implements what archive.Journal does for messages and acts, on Redis. Its
+// methods may be called from any goroutine.
+type Journal struct {
+	o     Options
+	names names
+	keys  ciphers
+
+	wake    chan struct{}
+	stop    context.CancelFunc
+	ctx     context.Context
+	writing sync.WaitGroup
+	sealing sync.WaitGroup
+	callers sync.WaitGroup
+
+	mu       sync.Mutex
+	queue    []*item
+	pending  int // bytes
+	failed   error
+	failedAt time.Time
+	closed   bool
+
+	local   atomic.Pointer[archive.Journal] // while this server has the lease
+	sealed  atomic.Uint64
+	records atomic.Uint64
+	bytes   atomic.Uint64
+	fails   atomic.Uint64
+}
+
+// Open makes the streams, and begins to write and, when it gets the lease, to seal.
+func Open(ctx context.Context, o Options) (*Journal, error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Run == nil {
+		o.Run = func(calls func()) { go calls() }
+	}
+	j := &Journal{o: o, names: namesOf(o.Prefix), keys: ciphers{master: o.Master}, wake: make(chan struct{}, 1)}
+	if err := j.group(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", archive.ErrUnavailable, err)
+	}
+	j.ctx, j.stop = context.WithCancel(context.Background())
+	j.writing.Go(j.write)
+	j.sealing.Go(j.seal)
+	return j, nil
+}
+
+// group makes the streams and their group, where they are not there.
+func (j *Journal) group(ctx context.Context) error {
+	for _, s := range j.names.streams {
+		err := j.o.Client.XGroupCreateMkStream(ctx, s, Group, "0").Err()
+		if err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
+			return fmt.Errorf("make the streams: %w", err)
+		}
+	}
+	return nil
+}
+
+// Append writes r and returns when it is durable, as archive.Journal.Append does. While
+// this server seals, r goes into the record at once.
+func (j *Journal) Append(ctx context.Context, r *archive.Record) (archive.Receipt, error) {
+	if local := j.local.Load(); local != nil {
+		return local.Append(ctx, r)
+	}
+	type result struct {
+		receipt archive.Receipt
+		err     error
+	}
+	c := make(chan result, 1)
+	if err := j.AppendFunc(r, func(receipt archive.Receipt, err error) { c <- result{receipt, err} }); err != nil {
+		return archive.Receipt{}, err
+	}
+	select {
+	case x := <-c:
+		return x.receipt, x.err
+	case <-ctx.Done():
+		return archive.Receipt{}, fmt.Errorf("append to archive: %w", ctx.Err())
+	}
+}
+
+// AppendFunc is archive.Journal.AppendFunc.
+func (j *Journal) AppendFunc(r *archive.Record, done func(archive.Receipt, error)) error {
+	return j.add(r, done)
+}
+
+// Note writes r behind those before it and does not wait. While Redis is away it is kept
+// in memory.
+func (j *Journal) Note(r *archive.Record) error { return j.add(r, nil) }
+
+func (j *Journal) add(r *archive.Record, done func(archive.Receipt, error)) error {
+	k, err := j.keys.current()
+	if err != nil {
+		return fmt.Errorf("%w: %w", archive.ErrUnavailable, err)
+	}
+	value, err := r.AppendSealed(nil, j.o.Node, sealing{&j.keys, k})
+	if err != nil {
+		return err
+	}
+	x := &item{id: r.ID, shard: shardOf(r), value: value, key: k, done: done}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.closed:
+		return archive.ErrClosed
+	case j.pending+len(value) > maxPending:
+		return archive.ErrBusy
+	case done != nil && j.failed != nil && time.Since(j.failedAt) < probeEvery:
+		return j.failed
+	}
+	j.queue = append(j.queue, x)
+	j.pending += len(value)
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// write gives Redis what waits, in its order, until the journal is closed.
+func (j *Journal) write() {
+	retry := time.NewTicker(probeEvery)
+	defer retry.Stop()
+	for {
+		batch, closed := j.take()
+		if len(batch) > 0 {
+			if j.send(batch) {
+				continue
+			}
+			if closed {
+				return
+			}
+		} else if closed {
+			return
+		}
+		select {
+		case <-j.wake:
+		case <-retry.C:
+		case <-j.ctx.Done():
+		}
+	}
+}
+
+func (j *Journal) take() (batch []*item, closed bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(j.queue) && n < batchItems && bytes < batchBytes {
+		bytes += len(j.queue[n].value)
+		n++
+	}
+	batch = j.queue[:n:n]
+	j.queue = j.queue[n:]
+	return batch, j.closed
+}
+
+// send writes a batch and tells who waits for it. What nobody waits for is tried again
+// when Redis did not take it; a record that it took after all is known by its ID.
+func (j *Journal) send(batch []*item) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
+	defer cancel()
+	pipe := j.o.Client.Pipeline()
+	for _, x := range batch {
+		pipe.XAdd(ctx, x.args(&j.names))
+	}
+	var wait *redis.Cmd
+	if j.o.Replicas > 0 {
+		wait = pipe.Do(ctx, "WAIT", j.o.Replicas, int(writeWithin/time.Millisecond/2))
+	}
+	_, err := pipe.Exec(ctx)
+	if err == nil && wait != nil {
+		if n, bad := wait.Int(); bad != nil || n < j.o.Replicas {
+			err = fmt.Errorf("%d replicas have it, not %d", n, j.o.Replicas)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
+	}
+	var again []*item
+	bytes := 0
+	for _, x := range batch {
+		if err != nil && x.done == nil {
+			again = append(again, x)
+			continue
+		}
+		bytes += len(x.value)
+	}
+	j.mu.Lock()
+	if err != nil && j.failed == nil {
+		j.fails.Add(1)
+		j.o.Log.Error("journal failed", zap.Error(err))
+	} else if err == nil && j.failed != nil {
+		j.o.Log.Info("journal works again")
+	}
+	j.failed, j.failedAt = err, time.Now()
+	j.queue = append(again, j.queue...)
+	j.pending -= bytes
+	j.mu.Unlock()
+	if err == nil {
+		j.records.Add(uint64(len(batch)))
+		j.bytes.Add(uint64(bytes))
+	}
+	j.acknowledge(batch, err)
+	return err == nil
+}
+
+func (j *Journal) acknowledge(batch []*item, err error) {
+	waiting := slices.DeleteFunc(slices.Clone(batch), func(x *item) bool { return x.done == nil })
+	for some := range slices.Chunk(waiting, 64) {
+		j.callers.Add(1)
+		j.o.Run(func() {
+			defer j.callers.Done()
+			for _, x := range some {
+				if err != nil {
+					x.done(archive.Receipt{}, err)
+				} else {
+					x.done(archive.DurableElsewhere(x.id), nil)
+				}
+			}
+		})
+	}
+}
+
+// Recall returns the receipt of a record that was made durable before.
+func (j *Journal) Recall(id archive.ID, seq uint64) archive.Receipt {
+	if seq == 0 {
+		return archive.Receipt{}
+	}
+	return archive.DurableElsewhere(id)
+}
+
+// Recent reads what this server wrote since, as far as the streams have it: of each
+// conversation in its order.
+func (j *Journal) Recent(since time.Time, f func(*archive.Record) error) error {
+	from := strconv.FormatInt(since.UnixMilli(), 10)
+	for _, s := range j.names.streams {
+		for at := from; ; {
+			list, err := j.o.Client.XRangeN(j.ctx, s, at, "+", 1000).Result()
+			if err != nil {
+				return fmt.Errorf("read the end of the stream: %w", err)
+			}
+			for i := range list {
+				r, err := j.keys.record(&list[i])
+				if err != nil || r.Node != j.o.Node {
+					continue
+				}
+				if err := f(r); err != nil {
+					return err
+				}
+			}
+			if len(list) < 1000 {
+				break
+			}
+			at = "(" + list[len(list)-1].ID
+		}
+	}
+	return nil
+}
+
+// Last tells when this server wrote its newest record, as far as the ends of the streams
+// have it.
+func (j *Journal) Last() (last time.Time, err error) {
+	for _, s := range j.names.streams {
+		list, err := j.o.Client.XRevRangeN(j.ctx, s, "+", "-", 200).Result()
+		if err != nil {
+			return last, fmt.Errorf("read the end of the stream: %w", err)
+		}
+		for i := range list {
+			at := time.UnixMilli(millis(list[i].ID)).UTC()
+			if !at.After(last) {
+				break
+			}
+			if r, err := j.keys.record(&list[i]); err == nil && r.Node == j.o.Node {
+				last = at
+				break
+			}
+		}
+	}
+	return last, nil
+}
+
+// Err tells why records are not taken; nil while they are.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
+}
+
+// Seals reports whether this server has the lease, and the folder of the record.
+func (j *Journal) Seals() bool { return j.local.Load() != nil }
+
+// NewestCheckpoint returns the last checkpoint of the record, or nil.
+func (j *Journal) NewestCheckpoint() []byte {
+	if local := j.local.Load(); local != nil {
+		return local.NewestCheckpoint()
+	}
+	signed, err := j.o.Folder.Checkpoint()
+	if err != nil {
+		return nil
+	}
+	return signed
+}
+
+// Stats returns the counters: of what this server gave to Redis, and as Seq the last
+// record of the folder, if this server seals.
+func (j *Journal) Stats() archive.JournalStats {
+	j.mu.Lock()
+	s := archive.JournalStats{Records: j.records.Load(), Bytes: j.bytes.Load(), Failures: j.fails.Load(), Pending: j.pending}
+	j.mu.Unlock()
+	if local := j.local.Load(); local != nil {
+		of := local.Stats()
+		s.Seq, s.Syncs, s.SyncTime, s.Writes = of.Seq, of.Syncs, of.SyncTime, of.Writes
+	}
+	return s
+}
+
+// Unsealed counts the entries that are in the streams and not in the record yet.
+func (j *Journal) Unsealed(ctx context.Context) (n int64, err error) {
+	for _, s := range j.names.streams {
+		groups, err := j.o.Client.XInfoGroups(ctx, s).Result()
+		if err != nil {
+			return 0, err
+		}
+		for _, g := range groups {
+			if g.Name == Group {
+				n += g.Pending + max(g.Lag, 0)
+			}
+		}
+	}
+	return n, nil
+}
+
+// Close gives Redis what waits, seals what is in the streams if this server has the
+// lease, and gives that free.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return archive.ErrClosed
+	}
+	j.closed = true
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	j.writing.Wait()
+	j.stop()
+	j.sealing.Wait()
+	j.callers.Wait()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if n := len(j.queue); n > 0 {
+		return errors.Join(fmt.Errorf("%d records without anybody who waits for them were not written", n), j.failed)
+	}
+	return nil
+}
