@@ -96,11 +96,21 @@ type Store struct {
 
 // Archive says how the record is written.
 type Archive struct {
-	// Where the journal is written: file. redis is a known name that this version does not support.
+	// Where records become durable: file, a folder of this server alone; redis, streams in the Redis of the store, which one of
+	// the servers there seals into a common folder.
 	Journal string `toml:"journal" reload:"restart"`
-	// What relaying waits for: fsync, the record is on disk. replicated is a known name that this version does not
-	// support.
+	// Folder of the record; data_dir/archive if empty. With journal = "redis" all servers name the same, on a disk that each
+	// reaches, and so do they with keys_dir.
+	Dir string `toml:"dir" reload:"restart" example:"\"/srv/record\""`
+	// What relaying waits for: fsync, the record is on disk, or with journal = "redis" as durable as its appendfsync is;
+	// replicated, as many replicas of Redis have it too as replicas says.
 	Durability string `toml:"durability" reload:"restart"`
+	// Replicas of Redis that must have a record (WAIT), with durability = "replicated".
+	Replicas int `toml:"replicas" reload:"restart" unit:"replicas"`
+	// Whether a Redis is taken for the journal that keeps no append-only file, or does not sync it.
+	AllowWeakRedis bool `toml:"allow_weak_redis" reload:"restart"`
+	// How long records stay in the streams of Redis after they were sealed, for other consumers.
+	StreamKeep Duration `toml:"stream_keep" reload:"restart"`
 	// Time-stamp authority (RFC 3161) that states when the newest checkpoint was there: an http or https URL. None
 	// if empty.
 	TSAURL string `toml:"tsa_url" reload:"restart" example:"\"https://tsa.example.com/\""`
@@ -154,7 +164,7 @@ type Witness struct {
 	URL string `toml:"url" reload:"restart" example:"\"file:/mnt/worm/checkpoints\""`
 	// Verifier key of a witness over https that signs what it has seen (C2SP tlog-witness). None: it only takes.
 	Key string `toml:"key" reload:"restart"`
-	// Least time from one checkpoint to the next that it is shown.
+	// Least time from one checkpoint to the next that it is shown; a minute if it is not given.
 	Every Duration `toml:"every" reload:"restart"`
 }
 
@@ -326,7 +336,7 @@ func Default() *Config {
 		DataDir:  "/var/lib/rollcall",
 		TimeZone: "UTC",
 		Store:    Store{URL: "embedded:"},
-		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", Index: true, TSAEvery: Duration{time.Hour}},
+		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", Index: true, TSAEvery: Duration{time.Hour}, Replicas: 1, StreamKeep: Duration{time.Hour}},
 		HTTP:     HTTP{Address: "127.0.0.1:8080"},
 		XCAP:     XCAP{DocumentBytes: 256 << 10, IconBytes: 1 << 20, Documents: 32},
 		Registrar: Registrar{
@@ -380,8 +390,13 @@ func (c *Config) complete() {
 // IndexDir is the folder of the index of the record, data_dir/index.
 func (c *Config) IndexDir() string { return filepath.Join(c.DataDir, "index") }
 
-// ArchiveDir is the folder of the record, data_dir/archive.
-func (c *Config) ArchiveDir() string { return filepath.Join(c.DataDir, "archive") }
+// ArchiveDir is the folder of the record, data_dir/archive or [archive] dir.
+func (c *Config) ArchiveDir() string {
+	if c.Archive.Dir != "" {
+		return c.Archive.Dir
+	}
+	return filepath.Join(c.DataDir, "archive")
+}
 
 // WitnessDir is where it is kept what witnesses have and have signed, data_dir/witness.
 func (c *Config) WitnessDir() string { return filepath.Join(c.DataDir, "witness") }

@@ -61,9 +61,15 @@ func TestFaults(t *testing.T) {
 		{"certificate for udp", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"udp\"\ncert_file = \"x\"\n", []string{`rollcall.toml:5: listen.cert_file: transport "udp" has no certificates`}},
 		{"inline tables", ok + "listen = [{address = \"0.0.0.0:5060\", transport = \"upd\"}]\n", []string{`rollcall.toml:2: listen.transport: transport "upd" is not known`}},
 		{"later archive", ok + "[archive]\njournal = \"redis\"\ndurability = \"replicated\"\non_failure = \"spool\"\n", []string{
-			`rollcall.toml:3: archive.journal: journal "redis" is not supported by this version; write "file"`,
-			`rollcall.toml:4: archive.durability: durability "replicated" is not supported by this version`,
+			`rollcall.toml:3: archive.journal: the journal on Redis is in the Redis of the store; set store.url on Redis, or journal = "file"`,
 			`rollcall.toml:5: archive.on_failure: on_failure "spool" is not supported by this version`}},
+		{"replicated file", ok + "[archive]\ndurability = \"replicated\"\n", []string{`rollcall.toml:3: archive.durability: only Redis replicates`}},
+		{"witness", ok + "[archive]\ndir = \"record\"\ntsa_url = \"tsa\"\n[[witness]]\nurl = \"ftp://x\"\n[replica]\nurl = \"s3:x\"\n", []string{
+			`rollcall.toml:3: archive.dir: "record" is no whole path`,
+			`rollcall.toml:4: archive.tsa_url: "tsa" is no http URL`,
+			`rollcall.toml:6: witness.url: "ftp://x" is no place for checkpoints`,
+			`rollcall.toml:7: replica.access_key_file: the store wants an access key`,
+			`rollcall.toml:8: replica.url: "s3:x" names no bucket`}},
 		{"store", ok + "store.url = \"mysql://x\"\n", []string{`rollcall.toml:2: store.url: kind of store "mysql" is not known`}},
 		{"password stays hidden", ok + "[store]\nurl = \"redis://u:secret@[::1\"\n", []string{`rollcall.toml:3: store.url: "[::1" is not a host`}},
 		{"sentinel without master", ok + "store.url = \"redis+sentinel://a,b\"\n", []string{"rollcall.toml:2: store.url: names no master"}},

@@ -100,7 +100,7 @@ func (v *validator) witnesses() {
 			v.fault("replica.url", "write https://host/bucket or https://host/bucket/prefix", "%q names no bucket", r.URL)
 		}
 		if r.AccessKeyFile == "" || r.SecretKeyFile == "" {
-			v.fault("replica.access_key_file", "name the files with the access key and its secret", "the store wants an access key")
+			v.fault("replica.access_key_file", "set access_key_file and the other key file", "the store wants an access key")
 		}
 		v.number("replica.keep_days", r.KeepDays, 0, 73_000)
 	}
@@ -110,7 +110,9 @@ func (v *validator) witnesses() {
 		if err != nil || !slices.Contains([]string{"file", "http", "https", "syslog", "syslog+tcp"}, u.Scheme) {
 			v.fault(key+".url", "write file:/path, https://host/path, syslog://host:514, syslog+tcp://host:601 or syslog:/dev/log", "%q is no place for checkpoints", w.URL)
 		}
-		v.duration(key+".every", w.Every, time.Second, 24*time.Hour, time.Second)
+		if w.Every.Duration != 0 { // else it gets the default
+			v.duration(key+".every", w.Every, time.Second, 24*time.Hour, time.Second)
+		}
 	}
 }
 
@@ -231,8 +233,23 @@ func isHostPort(s string) bool {
 
 func (v *validator) archive() {
 	a := v.c.Archive
-	v.oneOf("archive.journal", a.Journal, []string{"file"}, []string{"redis"})
-	v.oneOf("archive.durability", a.Durability, []string{"fsync"}, []string{"replicated"})
+	v.oneOf("archive.journal", a.Journal, []string{"file", "redis"}, nil)
+	v.oneOf("archive.durability", a.Durability, []string{"fsync", "replicated"}, nil)
+	if a.Dir != "" && !filepath.IsAbs(a.Dir) {
+		v.fault("archive.dir", `write a whole path such as "/srv/record"`, "%q is no whole path", a.Dir)
+	}
+	v.number("archive.replicas", a.Replicas, 1, 16)
+	v.duration("archive.stream_keep", a.StreamKeep, time.Second, 31*24*time.Hour, time.Millisecond)
+	if a.Journal == "redis" {
+		if !strings.HasPrefix(v.c.Store.URL, "redis") {
+			v.fault("archive.journal", `set store.url on Redis, or journal = "file"`, "the journal on Redis is in the Redis of the store")
+		}
+		if strings.HasPrefix(v.c.Store.URL, "redis+cluster") && a.Durability == "replicated" {
+			v.fault("archive.durability", `use "fsync"`, "replicas of a Redis cluster can't be waited for")
+		}
+	} else if a.Durability == "replicated" {
+		v.fault("archive.durability", `use "fsync", or journal = "redis"`, "only Redis replicates")
+	}
 	v.oneOf("archive.on_failure", a.OnFailure, []string{"refuse"}, []string{"spool"})
 }
 

@@ -34,6 +34,18 @@ type outcome struct {
 	status  int
 }
 
+// contentKeys opens what is sealed in a record.
+func contentKeys(t testing.TB, dir string) *keys.Ring {
+	t.Helper()
+	master, err := keys.LoadFile(filepath.Join(dir, "master.key"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := keys.OpenForReading(filepath.Join(dir, "content"), master)
+	t.Cleanup(func() { _ = ring.Close() })
+	return ring
+}
+
 // TestKillUnderLoad kills the server at random moments while senders write to
 // an account that is there and to one that is not. Each request that was
 // answered 2xx must be in the record, and must reach its recipient exactly once:
@@ -167,13 +179,8 @@ func TestKillUnderLoad(t *testing.T) {
 
 	s.mustVerify()
 	recorded := map[string]int{}
-	master, err := keys.LoadFile(filepath.Join(s.data, "keys", "master.key"), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring := keys.OpenForReading(filepath.Join(s.data, "keys", "content"), master)
-	defer ring.Close()
-	err = archive.Folder{Dir: filepath.Join(s.data, "archive"), Keys: ring}.Scan(func(r *archive.Record, _ archive.Pos) error {
+	ring := contentKeys(t, filepath.Join(s.data, "keys"))
+	err := archive.Folder{Dir: filepath.Join(s.data, "archive"), Keys: ring}.Scan(func(r *archive.Record, _ archive.Pos) error {
 		if r.Type == archive.TypeMessage {
 			recorded[fmt.Sprintf("%s %d MESSAGE", r.CallID, r.CSeq)]++
 		}

@@ -57,6 +57,13 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	}
 	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
+	gauge("rollcall_archive_unsealed_records", "Records in the streams of Redis that are in no segment yet; -1 when Redis does not tell.", s.unsealed)
+	gauge("rollcall_archive_seals", "1 while this server seals the record.", func() float64 {
+		if s.stream == nil || s.stream.Seals() {
+			return 1
+		}
+		return 0
+	})
 	count("rollcall_archive_replica_failures_total", "Tries to copy sealed segments and checkpoints that failed.", nil, s.replicaFailed)
 	gauge("rollcall_archive_replica_waiting_segments", "Compressed segments that the second copy does not have.", s.replicaBehind)
 	count("rollcall_archive_stamp_failures_total", "Tries to have a checkpoint time-stamped that failed.", nil, s.counters.stampFaults.n.Load)

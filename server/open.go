@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"rollcall/archive"
-	"rollcall/archive/keys"
 	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/event"
@@ -66,13 +65,6 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	s.local = s.store.Local()
 	s.near, _ = s.store.(store.Nearer)
 	s.closers = append(s.closers, s.store.Close)
-	if s.ring, err = openRing(cfg.KeysDir); err != nil {
-		return nil, fmt.Errorf("keys_dir: %w", err)
-	}
-	s.closers = append(s.closers, s.ring.Close)
-	if s.signers, err = keys.LoadSigners(filepath.Join(cfg.KeysDir, checkpointKey), cfg.Domains[0]+"/rollcall/"+node); err != nil {
-		return nil, fmt.Errorf("keys_dir: %w", err)
-	}
 	if s.witnesses, err = openWitnesses(cfg); err != nil {
 		return nil, err
 	}
@@ -82,15 +74,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	if s.replica, err = openReplica(cfg); err != nil {
 		return nil, err
 	}
-	s.journal, err = archive.Open(cfg.ArchiveDir(), archive.Options{
-		Origin: s.signers.Origin(), Signers: s.signers.List,
-		Node: node, Log: journalLog(log), Keys: s.ring, Began: s.segmentBegan, Checkpoint: s.witnesses.offer,
-		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
+	if err = s.openJournal(cfg, node, log); err != nil {
+		return nil, err
 	}
-	s.closers = append(s.closers, s.journal.Close)
 	classes := classesOf(cfg)
 	s.classes.Store(&classes)
 	s.keeper = s.newKeeper(cfg)
@@ -101,12 +87,6 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		return nil, err
 	}
 	s.tokens = auth.NewTokens(s.store)
-	if err = s.stateKey("start"); err != nil {
-		return nil, fmt.Errorf("record the start: %w", err)
-	}
-	if err = (archive.Folder{Dir: cfg.ArchiveDir(), Keys: s.ring}).FinishCompaction(); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
 	if s.directory, err = auth.NewDirectory(s.store, cfg.Domains); err != nil {
 		return nil, err
 	}

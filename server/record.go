@@ -9,8 +9,8 @@ import (
 )
 
 // stateKey records which key signs the checkpoints from now on.
-func (s *Server) stateKey(reason string) error {
-	return s.journal.Note(&archive.Record{Type: archive.TypeAct, Received: time.Now(), Actor: itself, Action: archive.ActKey,
+func (s *Server) stateKey(j *archive.Journal, reason string) error {
+	return j.Note(&archive.Record{Type: archive.TypeAct, Received: time.Now(), Actor: itself, Action: archive.ActKey,
 		Object: s.signers.Newest(), Reason: reason})
 }
 

@@ -17,12 +17,12 @@ import (
 	"go.uber.org/zap"
 
 	"rollcall/api"
-	"rollcall/archive"
 	"rollcall/archive/export"
 	"rollcall/archive/index"
 	"rollcall/archive/keys"
 	"rollcall/archive/replica"
 	"rollcall/archive/retain"
+	"rollcall/archive/stream"
 	"rollcall/auth"
 	"rollcall/config"
 	"rollcall/event"
@@ -54,9 +54,10 @@ type Server struct {
 	store     store.Store
 	near      store.Nearer
 	local     bool // the store's hot state is in this process
-	journal   *archive.Journal
-	ring      *keys.Ring    // of the record's content
-	signers   *keys.Signers // of its checkpoints
+	journal   journal
+	stream    *stream.Journal // nil: the journal is a folder of this server alone
+	ring      *keys.Ring      // of the record's content
+	signers   *keys.Signers   // of its checkpoints
 	classes   atomic.Pointer[retain.Classes]
 	keeper    *retain.Keeper
 	index     *index.Index // nil when none is wanted
@@ -102,21 +103,21 @@ func (s *Server) Run(ctx context.Context) error {
 	faults := make(chan error, 2)
 	servers, err := s.listen(faults)
 	if err == nil {
-		s.work.Go(func() { s.segments(s.ctx) })
+		s.work.Go(func() { s.tend(s.ctx, s.segments) })
 		if s.index != nil {
 			s.work.Go(func() { s.index.Run(s.ctx) })
 		}
-		s.work.Go(func() { s.purges(s.ctx) })
-		s.work.Go(func() { s.reconciles(s.ctx) })
+		s.work.Go(func() { s.tend(s.ctx, s.purges) })
+		s.work.Go(func() { s.tend(s.ctx, s.reconciles) })
 		s.work.Go(func() { s.presenceUses(s.ctx) })
 		s.work.Go(func() { s.runExports(s.ctx) })
 		s.work.Go(func() { s.watchPolicy(s.ctx) })
-		s.work.Go(func() { s.witnessed(s.ctx) })
+		s.work.Go(func() { s.tend(s.ctx, s.witnessed) })
 		if s.replica != nil {
-			s.work.Go(func() { s.replicate(s.ctx) })
+			s.work.Go(func() { s.tend(s.ctx, s.replicate) })
 		}
 		if s.authority != nil {
-			s.work.Go(func() { s.stamps(s.ctx) })
+			s.work.Go(func() { s.tend(s.ctx, s.stamps) })
 		}
 		s.log.Info("serving", zap.Strings("domains", s.domains), zap.String("data_dir", s.cfg.Load().DataDir))
 		select {

@@ -75,15 +75,54 @@ func OpenForReading(dir string, master Master) *Ring {
 	return &Ring{dir: dir, master: master, seed: maphash.MakeSeed(), months: map[int]*month{}, unsaved: map[int]*month{}}
 }
 
+// Acquire makes a ring that was opened for reading the one that may make keys and destroy
+// them. It fails while another process is that.
+func (r *Ring) Acquire() error {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return fmt.Errorf("folder of data keys: %w", err)
+	}
+	lock, err := lockFolder(r.dir)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lock = lock
+	return r.closeMonths() // they are open for reading only
+}
+
+// Release makes new keys durable and lets another process make keys. What is known is
+// forgotten: keys may be destroyed meanwhile.
+func (r *Ring) Release() error {
+	err := r.Sync()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = errors.Join(err, r.closeMonths(), r.lock.Close())
+	r.lock = nil
+	for i := range r.cache {
+		c := &r.cache[i]
+		c.mu.Lock()
+		c.author, c.id = nil, nil
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// closeMonths closes the files. r.mu is held.
+func (r *Ring) closeMonths() (err error) {
+	for _, m := range r.months {
+		err = errors.Join(err, m.f.Close())
+	}
+	r.months = map[int]*month{}
+	return err
+}
+
 // Close makes new keys durable and gives the folder free.
 func (r *Ring) Close() error {
 	err := r.Sync()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range r.months {
-		err = errors.Join(err, m.f.Close())
-	}
-	r.months = map[int]*month{}
+	err = errors.Join(err, r.closeMonths())
 	if r.lock != nil {
 		err = errors.Join(err, r.lock.Close())
 	}

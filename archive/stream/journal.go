@@ -68,6 +68,10 @@ type Journal struct {
 	failedAt time.Time
 	closed   bool
 
+	endMu sync.Mutex
+	endAt time.Time
+	end   atomic.Uint64
+
 	local   atomic.Pointer[archive.Journal] // while this server has the lease
 	sealed  atomic.Uint64
 	records atomic.Uint64
@@ -349,7 +353,7 @@ func (j *Journal) NewestCheckpoint() []byte {
 }
 
 // Stats returns the counters: of what this server gave to Redis, and as Seq the last
-// record of the folder, if this server seals.
+// record of the folder.
 func (j *Journal) Stats() archive.JournalStats {
 	j.mu.Lock()
 	s := archive.JournalStats{Records: j.records.Load(), Bytes: j.bytes.Load(), Failures: j.fails.Load(), Pending: j.pending}
@@ -357,8 +361,35 @@ func (j *Journal) Stats() archive.JournalStats {
 	if local := j.local.Load(); local != nil {
 		of := local.Stats()
 		s.Seq, s.Syncs, s.SyncTime, s.Writes = of.Seq, of.Syncs, of.SyncTime, of.Writes
+	} else {
+		s.Seq = j.others()
 	}
 	return s
+}
+
+// Durable returns the seq of the last record in the folder, 0 for none.
+func (j *Journal) Durable() uint64 {
+	if local := j.local.Load(); local != nil {
+		return local.Durable()
+	}
+	return j.others()
+}
+
+// others returns the last record of the folder, into which another server seals. It is
+// read once a second at most.
+func (j *Journal) others() uint64 {
+	j.endMu.Lock()
+	due := time.Since(j.endAt) >= time.Second
+	if due {
+		j.endAt = time.Now()
+	}
+	j.endMu.Unlock()
+	if due {
+		if seq, err := j.o.Folder.LastSeq(); err == nil {
+			j.end.Store(seq)
+		}
+	}
+	return j.end.Load()
 }
 
 // Unsealed counts the entries that are in the streams and not in the record yet.

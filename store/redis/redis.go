@@ -143,6 +143,13 @@ func Open(url string, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Client is the connection to Redis, for who keeps more there than state. It is closed by
+// Close.
+func (db *DB) Client() redis.UniversalClient { return db.client }
+
+// Prefix is what all keys of this installation begin with, in braces.
+func (db *DB) Prefix() string { return db.prefix }
+
 // names are the keys of a kind, by tag, without the owner.
 type names struct {
 	hash, index, channel [tags]string
