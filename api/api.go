@@ -37,6 +37,7 @@ type Backend interface {
 	Administration
 	Exports
 	Messages
+	Names
 	// Streams are the running streams of events.
 	Streams() *Streams
 	// Reload reads the configuration file again and applies what a reload applies. On an error nothing changed.

@@ -32,6 +32,7 @@ var access = map[string]struct {
 	"POST /api/v1/messages/{id}/confirm":       {[]string{"bot"}, "Take a message of a stream with ?confirm=true."},
 	"GET /api/v1/messages/stream":              {[]string{"bot"}, "Messages for the account of the token, as server-sent events."},
 	"GET /api/v1/users":                        {[]string{"admin"}, "List accounts, one JSON value a line."},
+	"GET /api/v1/users/report":                 {[]string{"admin"}, "Who uses the system, from where and with what, since ?days=, as JSON or text/csv."},
 	"POST /api/v1/users":                       {[]string{"admin"}, "Make an account."},
 	"PATCH /api/v1/users/{aor}":                {[]string{"admin"}, "Change a password, or lock an account out."},
 	"POST /api/v1/users/import":                {[]string{"admin"}, "Add and change accounts from CSV."},

@@ -96,13 +96,7 @@ func (r *UsageReport) WriteCSV(w io.Writer) error {
 		return err
 	}
 	for i := range r.Rows {
-		line := r.Line(&r.Rows[i])
-		for j, s := range line {
-			if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-				line[j] = "'" + s
-			}
-		}
-		if err := out.Write(line); err != nil {
+		if err := out.Write(noFormulas(r.Line(&r.Rows[i]))); err != nil {
 			return err
 		}
 	}

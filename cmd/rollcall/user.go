@@ -18,13 +18,13 @@ import (
 func (a *app) user() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "user",
-		Short: "Accounts: add, list, passwd, disable, enable, import, export",
+		Short: "Accounts: add, list, passwd, disable, enable, import, export, report",
 		Long: "The commands talk to the running server over data_dir/rollcall.sock. When none runs they open the store\n" +
 			"themselves, a new one too.",
 	}
 	group(c)
 	c.AddCommand(a.userAdd(), a.userList(), a.userPasswd(), a.userDisable("disable", true), a.userDisable("enable", false),
-		a.userImport(), a.userExport())
+		a.userImport(), a.userExport(), a.userReport())
 	return c
 }
 
