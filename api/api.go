@@ -34,6 +34,7 @@ type Backend interface {
 	Tokens
 	Checker
 	Publisher
+	Watcher
 	Administration
 	Exports
 	Messages

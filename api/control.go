@@ -32,6 +32,7 @@ var kinds = []struct {
 	{ErrNotFound, "not_found", http.StatusNotFound},
 	{ErrInvalid, "invalid", http.StatusBadRequest},
 	{ErrRefused, "refused", http.StatusConflict},
+	{ErrMoved, "moved", http.StatusPreconditionFailed},
 	{ErrBusy, "busy", http.StatusServiceUnavailable},
 }
 
@@ -56,7 +57,12 @@ type changeUser struct {
 
 // Control returns the handler of the control socket. It asks for no credentials: who can open the socket is
 // administrator.
-func Control(b Backend) http.Handler { return http.MaxBytesHandler(routes(b), maxImport) }
+func Control(b Backend) http.Handler {
+	mux := routes(b)
+	return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(WithActor(r.Context(), actorOf(r))))
+	}), maxImport)
+}
 
 // routes are the paths below /api/v1/, for the control socket and, by role, for tokens.
 func routes(b Backend) *http.ServeMux {
@@ -76,6 +82,7 @@ func routes(b Backend) *http.ServeMux {
 	administrationRoutes(mux, b)
 	tokenRoutes(mux, b)
 	presenceRoutes(mux, b)
+	watchRoutes(mux, b)
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, r *http.Request) {
 		regs, err := b.Registrations(r.Context(), r.URL.Query().Get("aor"))
 		if regs == nil {

@@ -6,7 +6,9 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +28,9 @@ var access = map[string]struct {
 	"GET /api/v1/explain":                      {[]string{"ops", "admin"}, "Say what ?watcher= sees of ?presentity=, and why."},
 	"GET /api/v1/presence":                     {[]string{"ops", "admin", "bot"}, "Presence of the accounts named by ?aor=, once for each."},
 	"GET /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Presence of an account."},
+	"GET /api/v1/presence/stream":              {[]string{"ops", "admin", "bot"}, "Presence of the accounts ?aor= and of the members of ?group= now and as it changes, as server-sent events."},
+	"GET /api/v1/groups":                       {[]string{"ops", "admin", "bot"}, "List groups of accounts."},
+	"GET /api/v1/groups/{name}":                {[]string{"ops", "admin", "bot"}, "Members of a group with their presence."},
 	"PUT /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Publish for an account; If-Match with the ETag replaces a publication, ?permanent=true sets what holds without one."},
 	"DELETE /api/v1/presence/{aor}":            {[]string{"ops", "admin", "bot"}, "Remove the publication named by If-Match, or with ?permanent=true the permanent state."},
 	"POST /api/v1/messages":                    {[]string{"bot"}, "Send a message from the account of the token."},
@@ -69,6 +74,12 @@ var access = map[string]struct {
 type Checker interface {
 	// CheckToken returns auth.ErrToken for a secret that is not good.
 	CheckToken(ctx context.Context, secret string) (auth.Token, error)
+	// UseToken notes that a token is used; an error keeps it from being.
+	UseToken(ctx context.Context, t auth.Token) error
+	// WrongToken counts a secret that was not good, of an address, and returns how long that has to wait: 0 not at all.
+	WrongToken(source netip.Addr) time.Duration
+	// CountRequest counts a request with a token by the pattern of its route, "" for none, and its status.
+	CountRequest(pattern string, status int)
 }
 
 type tokenKey struct{}
@@ -79,7 +90,8 @@ const tokenBody = 1 << 20
 // withToken serves the routes to those whose token's role may use them.
 func withToken(b Backend) http.Handler {
 	mux := routes(b)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	pattern := func(r *http.Request) string { _, p := mux.Handler(r); return p }
+	return counting(b, pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		deny := func(status int, challenge, text string) {
@@ -102,6 +114,12 @@ func withToken(b Backend) http.Handler {
 			return
 		}
 		if err != nil { // RFC 6750 §3.1
+			from, _ := netip.ParseAddrPort(r.RemoteAddr)
+			if wait := b.WrongToken(from.Addr().Unmap()); wait > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+				deny(http.StatusTooManyRequests, "", "too many wrong tokens from this address")
+				return
+			}
 			deny(http.StatusUnauthorized, `Bearer realm="rollcall", error="invalid_token"`, "the token is not known, was revoked or has expired")
 			return
 		}
@@ -115,9 +133,15 @@ func withToken(b Backend) http.Handler {
 			deny(http.StatusForbidden, `Bearer realm="rollcall", error="insufficient_scope"`, "the role "+t.Role+" may not do this; it takes "+strings.Join(a.roles, " or "))
 			return
 		}
+		if err := b.UseToken(r.Context(), t); err != nil {
+			w.Header().Set("Retry-After", "5")
+			deny(http.StatusServiceUnavailable, "", "the login cannot be recorded now")
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, tokenBody)
-		mux.ServeHTTP(w, r.WithContext(withStill(context.WithValue(r.Context(), tokenKey{}, t), b, strings.TrimSpace(secret))))
-	})
+		ctx := withStill(context.WithValue(r.Context(), tokenKey{}, t), b, strings.TrimSpace(secret))
+		mux.ServeHTTP(w, r.WithContext(WithActor(ctx, actorOf(r.WithContext(ctx)))))
+	}))
 }
 
 // openAPI describes the routes (OpenAPI 3.1).

@@ -45,7 +45,7 @@ const maxWanted = 1000
 
 func presenceRoutes(mux *http.ServeMux, b Backend) {
 	mux.HandleFunc("GET /api/v1/presence/{aor}", func(w http.ResponseWriter, r *http.Request) {
-		p, err := b.Presence(r.Context(), r.PathValue("aor"))
+		p, err := b.SeePresence(r.Context(), TokenOf(r.Context()), r.PathValue("aor"))
 		reply(w, p, err)
 	})
 	mux.HandleFunc("GET /api/v1/presence", func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +56,7 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 		}
 		list := make([]Presence, 0, len(aors))
 		for _, aor := range aors {
-			p, err := b.Presence(r.Context(), aor)
+			p, err := b.SeePresence(r.Context(), TokenOf(r.Context()), aor)
 			if err != nil {
 				reply(w, nil, err)
 				return

@@ -32,6 +32,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrRefused wraps why something is not done now, such as a hold that stands against an erasure.
 	ErrRefused = errors.New("refused")
+	// ErrMoved wraps that what If-Match names is not there any more (RFC 9110 §13.1.1).
+	ErrMoved = errors.New("moved")
 )
 
 // Users are the accounts. AORs are given in the form "sip:alice@example.com". Changes are durable when the call

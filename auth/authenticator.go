@@ -350,6 +350,20 @@ func (a *Authenticator) countWrong(cred *digest.Credentials, source netip.Addr, 
 	return nil
 }
 
+// WrongToken counts a wrong token of the HTTP API as a wrong password of its source, and
+// returns how long that has to wait; 0: not at all.
+func (a *Authenticator) WrongToken(source netip.Addr, now time.Time) time.Duration {
+	a.stats.wrong.Add(1)
+	verdict := a.failures.add(source, "", "", now)
+	if verdict.first {
+		a.log.Warn("too many wrong tokens", zap.Stringer("peer", sourcePrefix(source)), zap.Int("count", verdict.count))
+	}
+	if verdict.wait > 0 {
+		a.stats.slowed.Add(1)
+	}
+	return verdict.wait
+}
+
 // storeRetry is when a client may come back while the store is away.
 const storeRetry = 10 * time.Second
 

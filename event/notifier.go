@@ -327,4 +327,7 @@ func expires(m *sip.Message, def, least, most time.Duration) (time.Duration, *si
 var errNoRoute = errors.New("no way to the watcher")
 
 // ErrNoPackage is returned for an event package that is not here.
+// ErrTooMany is of a local watcher who would have too many subscriptions.
+var ErrTooMany = errors.New("too many subscriptions")
+
 var ErrNoPackage = errors.New("no such event package")

@@ -32,12 +32,21 @@ type resource struct {
 	fresh   map[string]any
 	made    *views // what the last turn made, as long as watchers are behind; of the turns alone
 
+	woken chan struct{} // of a local watcher: told instead of being run
+
 	next  time.Time // the clock's: when it is woken,
 	place int       // and where it stands there, from 1; 0: it does not
 }
 
 // wake has the resource run soon. Changed: its state may be another one.
 func (n *Notifier) wake(r *resource, changed bool) {
+	if r.woken != nil {
+		select {
+		case r.woken <- struct{}{}:
+		default: // it has not looked yet
+		}
+		return
+	}
 	r.mu.Lock()
 	r.stale = r.stale || changed
 	if r.running {

@@ -64,7 +64,7 @@ func (s backend) Metrics() http.Handler {
 }
 
 // Users implements api.Backend.
-func (s backend) Users() api.Users { return users{api.NewUsers(s.directory), s.registrar} }
+func (s backend) Users() api.Users { return users{api.NewUsers(s.directory), s.Server} }
 
 // Registrations implements api.Backend.
 func (s backend) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {

@@ -18,6 +18,7 @@ type counters struct {
 	unreconciled counter             // messages of past days without an outcome
 	requests     map[string]*counter // by method; filled once
 	answers      [7]counter          // by class
+	http         *prometheus.CounterVec
 }
 
 type counter struct{ n atomic.Uint64 }
@@ -25,7 +26,8 @@ type counter struct{ n atomic.Uint64 }
 func (c *counter) Inc() { c.n.Add(1) }
 
 func newCounters() *counters {
-	c := &counters{requests: map[string]*counter{}}
+	c := &counters{requests: map[string]*counter{}, http: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rollcall_http_requests_total", Help: "Requests of the HTTP API with a token, by route and class of the answer."}, []string{"route", "class"})}
 	for m := range methods {
 		c.requests[m] = new(counter)
 	}
@@ -55,6 +57,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
+	r.MustRegister(s.counters.http)
 	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
 	gauge("rollcall_archive_unsealed_records", "Records in the streams of Redis that are in no segment yet; -1 when Redis does not tell.", s.unsealed)

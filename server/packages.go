@@ -22,6 +22,7 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.publishers = publishers
 	documents, err := xcapdiff.New(s.documents, "http://"+cfg.HTTP.Address+"/xcap/")
 	if err != nil {
 		return nil, fmt.Errorf("[http] address: %w", err)

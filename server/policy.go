@@ -93,14 +93,15 @@ func (b *barred) state(s *Server, watcher, resource sip.AOR, rule, version strin
 // file the rules stay as they are.
 func (s *Server) loadPolicy(cfg *config.Config) {
 	rules, err := loadRules(cfg)
-	s.noteFault(err)
 	if err != nil {
+		s.noteFault(err)
 		s.counters.policyFaults.Inc()
 		s.log.Error("policy is not good; the rules stay as they were", zap.Error(err))
 		return
 	}
 	old := s.rules.Load()
 	if rules.Version() == old.Version() && cfg.Policy == s.cfg.Load().Policy {
+		s.noteFault(nil)
 		return // equal rules would begin the counts of rates anew
 	}
 	if _, err := s.act(s.ctx, itself, actPolicy, rules.Version(), "policy file changed", nil); err != nil {
@@ -109,7 +110,7 @@ func (s *Server) loadPolicy(cfg *config.Config) {
 		return
 	}
 	s.rules.Store(rules)
-	s.policy.Store(&policyState{since: time.Now().UTC()})
+	s.policy.Store(&policyState{since: time.Now().UTC()}) // without a fault
 	s.log.Info("policy in force", zap.String("version", rules.Version()))
 	if rules.Separates() || old.Separates() {
 		for _, pkg := range s.notifier.Packages() {

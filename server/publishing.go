@@ -21,7 +21,11 @@ func (b backend) own(ctx context.Context, text string) (auth.Identity, error) {
 	if err != nil {
 		return auth.Identity{}, fmt.Errorf("%w: %q is no address of record", api.ErrInvalid, text)
 	}
-	id, err := b.directory.Vouch(ctx, auth.Token{}, aor)
+	t := api.TokenOf(ctx)
+	if by := viewer(t); !by.IsZero() && by != aor && !b.publishers(by) {
+		return auth.Identity{}, fmt.Errorf("%w: the token publishes for %s alone; [presence] publishers names accounts that publish for others", api.ErrRefused, by)
+	}
+	id, err := b.directory.Vouch(ctx, t, aor)
 	if errors.Is(err, auth.ErrNoAccount) {
 		err = fmt.Errorf("%w: %s", api.ErrNotFound, aor)
 	}
@@ -65,7 +69,7 @@ func (b backend) Publish(ctx context.Context, actor, text string, p api.Publish)
 	var fault *sip.Error
 	if errors.As(err, &fault) {
 		if fault.Status == sip.StatusConditionalFailed {
-			return api.Published{}, fmt.Errorf("%w: no publication has this entity-tag any more; publish the whole state", api.ErrRefused)
+			return api.Published{}, fmt.Errorf("%w: no publication has this entity-tag any more; publish the whole state", api.ErrMoved)
 		}
 		return api.Published{}, fmt.Errorf("%w: %d %s", api.ErrInvalid, fault.Status, fault.Text())
 	}

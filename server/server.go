@@ -69,6 +69,9 @@ type Server struct {
 	authority *authority       // nil: none stamps
 	replica   *replica.Replica // nil: there is no second copy
 	groups    *auth.Groups
+	logins    logins
+	// publishers tells who may publish for others.
+	publishers func(sip.AOR) bool
 	// groupsChanged is told of the zero AOR when members of groups changed.
 	groupsChanged atomic.Pointer[func(sip.AOR)]
 	finished      chan struct{} // the journal has segments that can be compressed

@@ -138,7 +138,7 @@ func TestPublishByToken(t *testing.T) {
 		t.Fatalf("%d %s", res.StatusCode, body)
 	}
 	w.sees("over")
-	if res, body := h.asToken(pbx, "PUT", path, `{"note":"x"}`, "If-Match", "guessed"); res.StatusCode != 409 {
+	if res, body := h.asToken(pbx, "PUT", path, `{"note":"x"}`, "If-Match", "guessed"); res.StatusCode != 412 {
 		t.Errorf("a guessed ETag: %d %s", res.StatusCode, body)
 	}
 	if res, body := h.asToken(pbx, "PUT", path+"?permanent=true", `{"basic":"closed","note":"on leave"}`); res.StatusCode != 200 {

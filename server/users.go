@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"rollcall/api"
@@ -12,21 +13,70 @@ import (
 	"rollcall/sip"
 )
 
-// users are the accounts of a running server: whoever is locked out loses the
-// bindings too.
+// users are the accounts of a running server: what is done to them is recorded first,
+// and whoever is locked out loses the bindings too.
 type users struct {
 	api.Users
-	registrar *registrar.Registrar
+	s *Server
+}
+
+// Actions of the records of accounts.
+const (
+	actUserAdd      = "user-add"
+	actUserPassword = "user-password"
+	actUserDisable  = "user-disable"
+	actUserEnable   = "user-enable"
+	actUserImport   = "user-import"
+)
+
+func (u users) act(ctx context.Context, action, object string, detail any) error {
+	_, err := u.s.act(ctx, api.Actor(ctx), action, object, "", detail)
+	return err
+}
+
+// Add implements api.Users.
+func (u users) Add(ctx context.Context, a api.User, password string) error {
+	if err := u.act(ctx, actUserAdd, a.AOR, a); err != nil {
+		return err
+	}
+	return u.Users.Add(ctx, a, password)
+}
+
+// SetPassword implements api.Users.
+func (u users) SetPassword(ctx context.Context, aor, password string) error {
+	if err := u.act(ctx, actUserPassword, aor, nil); err != nil {
+		return err
+	}
+	return u.Users.SetPassword(ctx, aor, password)
+}
+
+// Import implements api.Users. What the file changed is a second record.
+func (u users) Import(ctx context.Context, csv io.Reader, progress func(int)) (api.Imported, error) {
+	if err := u.act(ctx, actUserImport, "begin", nil); err != nil {
+		return api.Imported{}, err
+	}
+	done, err := u.Users.Import(ctx, csv, progress)
+	if err == nil {
+		err = u.act(ctx, actUserImport, "done", done)
+	}
+	return done, err
 }
 
 // SetDisabled implements api.Users.
 func (u users) SetDisabled(ctx context.Context, aor string, disabled bool) error {
+	action := actUserEnable
+	if disabled {
+		action = actUserDisable
+	}
+	if err := u.act(ctx, action, aor, nil); err != nil {
+		return err
+	}
 	if err := u.Users.SetDisabled(ctx, aor, disabled); err != nil || !disabled {
 		return err
 	}
 	parsed, err := sip.ParseAORString(aor)
 	if err == nil {
-		_, err = u.registrar.Clear(ctx, parsed)
+		_, err = u.s.registrar.Clear(ctx, parsed)
 	}
 	if err != nil {
 		return fmt.Errorf("account is disabled, its bindings stay: %w", err)

@@ -1,0 +1,70 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"rollcall/auth"
+)
+
+// Watcher shows presence as it changes, and the groups of accounts.
+type Watcher interface {
+	// WatchPresence calls f with the presence of accounts and of the members of groups: first of all, then of those that
+	// changed, until ctx ends. A token with an account sees what that account sees. ErrInvalid, ErrNotFound, ErrBusy.
+	WatchPresence(ctx context.Context, t auth.Token, aors, groups []string, ready func(), f func(Watched) error) error
+	// SeePresence is Presence as the account of a token sees it: that of a watcher alone, ErrRefused for what it may not see.
+	SeePresence(ctx context.Context, t auth.Token, aor string) (Presence, error)
+	// Groups lists the groups of accounts.
+	Groups(ctx context.Context, t auth.Token) ([]Group, error)
+	// Group returns a group with its members and their presence: ErrNotFound.
+	Group(ctx context.Context, t auth.Token, name string) (Group, error)
+}
+
+// Watched is the presence of one account in a stream.
+type Watched struct {
+	AOR      string `json:"aor"`
+	Standing string `json:"standing"` // active; pending: it has not been decided; refused
+	State
+	Document string `json:"document,omitempty"`
+}
+
+// Group is a group of accounts of the company.
+type Group struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address,omitempty"` // of its list of contacts, for SUBSCRIBE
+	Count   int       `json:"count"`
+	Members []Watched `json:"members,omitempty"`
+}
+
+// TokenOf returns the token of a request; the zero one at the control socket.
+func TokenOf(ctx context.Context) auth.Token {
+	t, _ := ctx.Value(tokenKey{}).(auth.Token)
+	return t
+}
+
+func watchRoutes(mux *http.ServeMux, b Backend) {
+	mux.HandleFunc("GET /api/v1/presence/stream", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		if n := len(q["aor"]) + len(q["group"]); n == 0 || n > maxWanted {
+			reply(w, nil, fmt.Errorf("%w: name 1 to %d accounts or groups, each as aor=sip:alice@example.com or group=NAME", ErrInvalid, maxWanted))
+			return
+		}
+		b.Streams().Serve(w, r, func(ctx context.Context, send func(Event) error, ready func()) error {
+			return b.WatchPresence(ctx, TokenOf(r.Context()), q["aor"], q["group"], ready, func(p Watched) error {
+				return send(Event{Name: "presence", Data: p})
+			})
+		})
+	})
+	mux.HandleFunc("GET /api/v1/groups", func(w http.ResponseWriter, r *http.Request) {
+		list, err := b.Groups(r.Context(), TokenOf(r.Context()))
+		if list == nil {
+			list = []Group{}
+		}
+		reply(w, list, err)
+	})
+	mux.HandleFunc("GET /api/v1/groups/{name}", func(w http.ResponseWriter, r *http.Request) {
+		g, err := b.Group(r.Context(), TokenOf(r.Context()), r.PathValue("name"))
+		reply(w, g, err)
+	})
+}
