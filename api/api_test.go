@@ -127,7 +127,7 @@ func TestControlRefuses(t *testing.T) {
 		{call("PATCH", "/api/v1/users/sip:bob@example.com", `{"password":"x"}`), "404 Not Found"},
 		{call("PATCH", "/api/v1/users/sip:alice@example.com", `{"password":"x","disabled":true}`), "400 Bad Request"},
 		{call("PATCH", "/api/v1/users/sip:alice@example.com", `{}`), "400 Bad Request"},
-		{call("DELETE", "/api/v1/users/sip:alice@example.com", ""), "405 Method Not Allowed"},
+		{call("PUT", "/api/v1/users/sip:alice@example.com", ""), "405 Method Not Allowed"},
 		{call("GET", "/api/v1/registrations?aor=sip:bob@example.com", ""), "404 Not Found"},
 		{call("POST", "/api/v1/reload", ""), "500 Internal Server Error"}, // it has no file
 		{call("POST", "/api/v1/users/import", "aor,password\nsip:bob@example.com,x\nsip:@,x\n"), "line 3"},

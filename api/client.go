@@ -107,6 +107,11 @@ func (c *Client) SetDisabled(ctx context.Context, aor string, disabled bool) err
 	return c.call(ctx, http.MethodPatch, "/api/v1/users/"+url.PathEscape(aor), changeUser{Disabled: &disabled}, nil)
 }
 
+// Delete is Users.Delete.
+func (c *Client) Delete(ctx context.Context, aor, reason string) error {
+	return c.call(ctx, http.MethodDelete, "/api/v1/users/"+url.PathEscape(aor)+"?"+url.Values{"reason": {reason}}.Encode(), nil, nil)
+}
+
 // List is Users.List.
 func (c *Client) List(ctx context.Context, each func(User) error) error {
 	res, err := c.do(ctx, http.MethodGet, "/api/v1/users", "", nil)

@@ -117,6 +117,10 @@ func routes(b Backend) *http.ServeMux {
 		}
 		reply(w, struct{}{}, change(r.Context(), b.Users(), r.PathValue("aor"), in))
 	})
+	mux.HandleFunc("DELETE /api/v1/users/{aor}", func(w http.ResponseWriter, r *http.Request) {
+		err := b.Users().Delete(WithActor(r.Context(), actorOf(r)), r.PathValue("aor"), r.URL.Query().Get("reason"))
+		reply(w, struct{}{}, err)
+	})
 	mux.HandleFunc("POST /api/v1/users/import", func(w http.ResponseWriter, r *http.Request) { importUsers(w, r, b.Users()) })
 	mux.HandleFunc("GET /api/v1/users/export", func(w http.ResponseWriter, r *http.Request) { exportUsers(w, r, b.Users()) })
 	return mux

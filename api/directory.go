@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"rollcall/auth"
@@ -22,7 +23,11 @@ func (u directory) Add(ctx context.Context, user User, password string) error {
 	if err != nil {
 		return err
 	}
-	return translate(u.d.Add(ctx, auth.Account{
+	add := u.d.Add
+	if user.ReuseName {
+		add = u.d.Reuse
+	}
+	return translate(add(ctx, auth.Account{
 		AOR: aor, DisplayName: user.DisplayName, Email: user.Email, Unit: user.Unit, Groups: user.Groups, Disabled: user.Disabled,
 	}, password))
 }
@@ -57,6 +62,10 @@ func (u directory) SetDisabled(ctx context.Context, aor string, disabled bool) e
 	return translate(u.d.SetDisabled(ctx, parsed, disabled))
 }
 
+func (u directory) Delete(context.Context, string, string) error {
+	return fmt.Errorf("%w: it takes the running server, which has what is kept for the account", ErrRefused)
+}
+
 func (u directory) Import(ctx context.Context, csv io.Reader, progress func(done int)) (Imported, error) {
 	r, err := u.d.Import(ctx, csv, progress)
 	return Imported{Added: r.Added, Changed: r.Changed, Unchanged: r.Unchanged}, translate(err)
@@ -80,6 +89,8 @@ func translate(err error) error {
 		return &namedError{err.Error(), ErrNotFound}
 	case errors.Is(err, auth.ErrExists):
 		return &namedError{err.Error(), ErrExists}
+	case errors.Is(err, auth.ErrQuarantine) && !errors.As(err, &faults):
+		return &namedError{err.Error(), ErrRefused}
 	case errors.Is(err, auth.ErrDomain), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrNoPassword), errors.As(err, &faults):
 		return &namedError{err.Error(), ErrInvalid}
 	}

@@ -40,6 +40,7 @@ var access = map[string]struct {
 	"GET /api/v1/users/report":                 {[]string{"admin"}, "Who uses the system, from where and with what, since ?days=, as JSON or text/csv."},
 	"POST /api/v1/users":                       {[]string{"admin"}, "Make an account."},
 	"PATCH /api/v1/users/{aor}":                {[]string{"admin"}, "Change a password, or lock an account out."},
+	"DELETE /api/v1/users/{aor}":               {[]string{"admin"}, "Delete an account, for ?reason=; its name is in quarantine then."},
 	"POST /api/v1/users/import":                {[]string{"admin"}, "Add and change accounts from CSV."},
 	"GET /api/v1/users/export":                 {[]string{"admin"}, "Accounts as CSV."},
 	"GET /api/v1/tokens":                       {[]string{"admin"}, "List tokens."},

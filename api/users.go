@@ -14,6 +14,8 @@ type User struct {
 	Unit        string   `json:"unit,omitempty"` // business unit that is charged
 	Groups      []string `json:"groups,omitempty"`
 	Disabled    bool     `json:"disabled"`
+	// ReuseName makes a new account under a name whose quarantine runs.
+	ReuseName bool `json:"reuse_name,omitempty"`
 }
 
 // Imported counts what an import did.
@@ -39,7 +41,7 @@ var (
 // Users are the accounts. AORs are given in the form "sip:alice@example.com". Changes are durable when the call
 // returns. All methods are safe for concurrent use.
 type Users interface {
-	// Add makes a new account, or says ErrExists.
+	// Add makes a new account, or says ErrExists, or ErrRefused while the name is in quarantine.
 	Add(ctx context.Context, u User, password string) error
 	// List calls each for every account in the order of AORs, until it returns an error, which List returns.
 	List(ctx context.Context, each func(User) error) error
@@ -47,6 +49,9 @@ type Users interface {
 	SetPassword(ctx context.Context, aor, password string) error
 	// SetDisabled locks an account out, or lets it in again.
 	SetDisabled(ctx context.Context, aor string, disabled bool) error
+	// Delete removes an account with all that is kept for it but the record, where who did it and why is stated. Its name is
+	// in quarantine then. Without a running server it is ErrRefused.
+	Delete(ctx context.Context, aor, reason string) error
 	// Import adds and changes accounts from CSV with the header aor,password,display_name,email,unit,groups. A
 	// faulty line refuses the whole file with ErrInvalid, the line and the reason, one fault a line. progress may
 	// be nil; it is called now and then, by one goroutine, with the lines done.

@@ -287,6 +287,10 @@ type importPlan struct {
 // plan decides what to write. It adds to the faults what shows only now.
 func (d *Directory) plan(ctx context.Context, f *importFile, faults *Faults) (*importPlan, error) {
 	p := &importPlan{file: f, steps: make([]importStep, 0, len(f.rows))}
+	former, err := d.formers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	owners := make([]string, 0, loadChunk)
 	for from := 0; from < len(f.rows); from += loadChunk {
 		rows := f.rows[from:min(from+loadChunk, len(f.rows))]
@@ -302,6 +306,13 @@ func (d *Directory) plan(ctx context.Context, f *importFile, faults *Faults) (*i
 			step := importStep{row: &rows[i], old: there[i]}
 			if rows[i].password == "" && there[i].account == nil {
 				faults.add(rows[i].line, ErrNoPassword)
+			}
+			if owner := rows[i].account.AOR.String(); there[i].account == nil && former[owner] {
+				if err := d.quarantined(ctx, owner); errors.Is(err, ErrQuarantine) {
+					faults.add(rows[i].line, err)
+				} else if err != nil {
+					return nil, err
+				}
 			}
 			if len(faults.List) > 0 {
 				continue // nothing will be written

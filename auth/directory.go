@@ -24,6 +24,7 @@ import (
 type Directory struct {
 	store   store.Store
 	table   *store.Table[*Account]
+	former  *store.Table[Former]
 	domains []string
 	cache   *cache // nil for a local store
 
@@ -44,6 +45,7 @@ func NewDirectory(s store.Store, domains []string) (*Directory, error) {
 	d.table = store.NewTable(s, accountKind,
 		func(a *Account) (store.Item, error) { return store.Item{Value: a.encode()}, nil },
 		func(i store.Item) (*Account, error) { return decode(viewValue(i.Value)) })
+	d.former = newFormer(s)
 	if s.Local() {
 		return d, nil
 	}
@@ -160,18 +162,12 @@ func (d *Directory) Get(ctx context.Context, aor sip.AOR) (*Account, error) {
 }
 
 // Add makes a new account with a password. Secrets, Created and Changed of a are
-// not looked at. It fails with ErrExists, ErrDomain or ErrPassword.
+// not looked at. It fails with ErrExists, ErrDomain, ErrPassword or ErrQuarantine.
 func (d *Directory) Add(ctx context.Context, a Account, password string) error {
-	if err := checkPassword(password); err != nil {
+	if err := d.quarantined(ctx, a.AOR.String()); err != nil {
 		return err
 	}
-	a.Secrets = digest.NewSecrets(a.AOR.User(), a.AOR.Domain(), password)
-	return d.update(ctx, a.AOR, func(old *Account) (*Account, error) {
-		if old != nil {
-			return nil, ErrExists
-		}
-		return &a, nil
-	})
+	return d.add(ctx, a, password)
 }
 
 // Put adds or replaces an account. Zero Secrets keep those that are there; a new

@@ -270,6 +270,9 @@ type Auth struct {
 	FailedLogins int `toml:"failed_logins" unit:"wrong passwords a minute" reload:"restart"`
 	// The same, for one account from one source.
 	FailedLoginsPerAccount int `toml:"failed_logins_per_account" unit:"wrong passwords a minute" reload:"restart"`
+	// How long the name of a deleted account is kept from a new one, which others would take for it. 0s keeps it from
+	// nobody; a single name can be used earlier with rollcall user add --reuse-name.
+	NameQuarantine Duration `toml:"name_quarantine" reload:"yes"`
 }
 
 // IM says how messages wait.
@@ -345,7 +348,7 @@ func Default() *Config {
 		},
 		Auth: Auth{
 			NonceLife: Duration{time.Hour}, AcceptRFC2069: true, MD5ForOldClients: true,
-			FailedLogins: 60, FailedLoginsPerAccount: 10,
+			FailedLogins: 60, FailedLoginsPerAccount: 10, NameQuarantine: Duration{90 * 24 * time.Hour},
 		},
 		IM:       IM{OfflineLife: Duration{7 * 24 * time.Hour}, OfflineLimit: 1000, AnswerAfter: Duration{10 * time.Second}},
 		Presence: Presence{SubscriptionsPerWatcher: 1000, Subscriptions: 500_000, Publications: 32, FlowGrace: Duration{30 * time.Second}, RegistrationHint: true, Colleagues: "allow", Others: "confirm", GroupLists: "group-"},

@@ -270,6 +270,7 @@ func (v *validator) numbers() {
 	v.duration("auth.nonce_life", c.Auth.NonceLife, 10*time.Second, day, time.Second)
 	v.number("auth.failed_logins", c.Auth.FailedLogins, 1, 1_000_000)
 	v.number("auth.failed_logins_per_account", c.Auth.FailedLoginsPerAccount, 1, 1_000_000)
+	v.duration("auth.name_quarantine", c.Auth.NameQuarantine, 0, 3650*day, time.Second)
 	v.duration("im.offline_life", c.IM.OfflineLife, time.Minute, 365*day, time.Second)
 	v.number("im.offline_limit", c.IM.OfflineLimit, 1, 1_000_000)
 	// Timer F ends the sender's transaction after 32 s (RFC 3261 §17.1.2), so an answer must come well before.

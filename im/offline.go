@@ -348,6 +348,34 @@ func (q *offline) sweep(now time.Time) {
 	}
 }
 
+// Forget drops what waits for an account, of which reason tells why; the record says so of each message.
+func (r *Relay) Forget(ctx context.Context, aor sip.AOR, reason string) error {
+	set, err := r.o.Store.Load(ctx, queueKey(aor))
+	if err != nil {
+		return err
+	}
+	for _, item := range set.Items {
+		e, err := decodeEntry(item)
+		if err != nil {
+			r.offline.passOver(aor, archive.ID{}, err)
+			continue
+		}
+		bytes, err := r.o.Store.Load(ctx, queuedKey(e.id))
+		if err != nil {
+			return err
+		}
+		if len(bytes.Items) > 0 {
+			if o, err := r.decodeQueued(e.id, bytes.Items[0].Value); err == nil {
+				r.outcome(o, archive.Failed, sip.StatusNotFound, reason, "", "")
+			}
+		}
+		if err := r.offline.remove(ctx, aor, e.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Waiting counts the messages that wait for an account.
 func (r *Relay) Waiting(ctx context.Context, aor sip.AOR) (int, error) {
 	set, err := r.o.Store.Load(ctx, queueKey(aor))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"rollcall/api"
 	"rollcall/auth"
@@ -27,6 +28,7 @@ const (
 	actUserDisable  = "user-disable"
 	actUserEnable   = "user-enable"
 	actUserImport   = "user-import"
+	actUserDelete   = "user-delete"
 )
 
 func (u users) act(ctx context.Context, action, object string, detail any) error {
@@ -62,6 +64,41 @@ func (u users) Import(ctx context.Context, csv io.Reader, progress func(int)) (a
 	return done, err
 }
 
+// Delete implements api.Users. The account is locked out first, so that a fault
+// on the way leaves one that can be deleted again; its name is free at the end.
+func (u users) Delete(ctx context.Context, aor, reason string) error {
+	s := u.s
+	a, err := backend{s}.account(ctx, aor)
+	if err != nil {
+		return err
+	}
+	if _, err := s.act(ctx, api.Actor(ctx), actUserDelete, a.String(), reason, nil); err != nil {
+		return err
+	}
+	if err := u.lock(ctx, a.String()); err != nil {
+		return err
+	}
+	tokens, err := s.tokens.List(ctx)
+	for _, t := range tokens {
+		if err == nil && t.AOR == a.String() {
+			err = backend{s}.RevokeToken(ctx, t.ID)
+		}
+	}
+	if err == nil {
+		err = s.documents.Forget(ctx, a)
+	}
+	if err == nil {
+		err = s.relay.Forget(ctx, a, "Account deleted")
+	}
+	if err == nil {
+		err = s.directory.GiveUp(ctx, a, time.Now().Add(s.cfg.Load().Auth.NameQuarantine.Duration))
+	}
+	if err != nil {
+		return fmt.Errorf("account is disabled, and not deleted yet: %w", err)
+	}
+	return nil
+}
+
 // SetDisabled implements api.Users.
 func (u users) SetDisabled(ctx context.Context, aor string, disabled bool) error {
 	action := actUserEnable
@@ -71,7 +108,15 @@ func (u users) SetDisabled(ctx context.Context, aor string, disabled bool) error
 	if err := u.act(ctx, action, aor, nil); err != nil {
 		return err
 	}
-	if err := u.Users.SetDisabled(ctx, aor, disabled); err != nil || !disabled {
+	if !disabled {
+		return u.Users.SetDisabled(ctx, aor, false)
+	}
+	return u.lock(ctx, aor)
+}
+
+// lock locks an account out.
+func (u users) lock(ctx context.Context, aor string) error {
+	if err := u.Users.SetDisabled(ctx, aor, true); err != nil {
 		return err
 	}
 	parsed, err := sip.ParseAORString(aor)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -313,6 +314,25 @@ func (d *Documents) Delete(ctx context.Context, user sip.AOR, auid, name string)
 		return edit{}, nil
 	})
 	return err
+}
+
+// Forget removes all documents of a user.
+func (d *Documents) Forget(ctx context.Context, user sip.AOR) error {
+	for _, u := range usages {
+		if u.generated {
+			continue
+		}
+		docs, err := d.List(ctx, user, u.AUID)
+		if err != nil {
+			return err
+		}
+		for _, doc := range docs {
+			if err := d.Delete(ctx, user, u.AUID, doc.Name); err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (d *Documents) beginWrite(key string) {

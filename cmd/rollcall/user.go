@@ -18,12 +18,12 @@ import (
 func (a *app) user() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "user",
-		Short: "Accounts: add, list, passwd, disable, enable, import, export, report",
+		Short: "Accounts: add, list, passwd, disable, enable, delete, import, export, report",
 		Long: "The commands talk to the running server over data_dir/rollcall.sock. When none runs they open the store\n" +
 			"themselves, a new one too.",
 	}
 	group(c)
-	c.AddCommand(a.userAdd(), a.userList(), a.userPasswd(), a.userDisable("disable", true), a.userDisable("enable", false),
+	c.AddCommand(a.userAdd(), a.userList(), a.userPasswd(), a.userDisable("disable", true), a.userDisable("enable", false), a.userDelete(),
 		a.userImport(), a.userExport(), a.userReport())
 	return c
 }
@@ -68,6 +68,9 @@ func (a *app) userAdd() *cobra.Command {
 					if errors.Is(err, api.ErrExists) {
 						return fmt.Errorf("%w; `rollcall user passwd` changes its password", err)
 					}
+					if errors.Is(err, api.ErrRefused) {
+						return fmt.Errorf("%w; --reuse-name gives it out all the same", err)
+					}
 					return err
 				}
 				return a.say("added %s", u.AOR)
@@ -79,6 +82,7 @@ func (a *app) userAdd() *cobra.Command {
 	f.StringVar(&u.DisplayName, "display-name", "", "`NAME` shown to others")
 	f.StringVar(&u.Email, "email", "", "mail `ADDRESS`")
 	f.StringVar(&u.Unit, "unit", "", "business `UNIT` that is charged")
+	f.BoolVar(&u.ReuseName, "reuse-name", false, "take a name whose quarantine runs after another account had it")
 	f.StringSliceVar(&u.Groups, "group", nil, "`GROUP` of the account; again or with commas for more")
 	return c
 }
@@ -167,6 +171,27 @@ func (a *app) userDisable(name string, disabled bool) *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) userDelete() *cobra.Command {
+	var f custody
+	c := &cobra.Command{
+		Use:   "delete AOR",
+		Short: "Delete an account; its record stays, its name is in quarantine",
+		Long: "The running server removes the account, its registrations, documents, tokens and the messages that wait for it, and states it\n" +
+			"in the record. For [auth] name_quarantine nobody else gets the name, unless `user add --reuse-name` says so.",
+		Args: args(1, 1, "AOR"),
+		RunE: func(c *cobra.Command, given []string) error {
+			return a.onRecord(c, f.as, given, func(ctx context.Context, client *api.Client, aors []string) error {
+				if err := client.Delete(ctx, aors[0], f.reason); err != nil {
+					return adviseList(err)
+				}
+				return a.say("deleted %s", aors[0])
+			})
+		},
+	}
+	f.flags(c, true)
+	return c
 }
 
 func adviseList(err error) error {
