@@ -474,13 +474,15 @@ func (e *exporter) seal(ctx context.Context, manifest string) error {
 	if err != nil {
 		return err
 	}
-	rec, _, err := e.o.Folder.Find(id)
-	if err != nil {
-		return err
-	}
+	var rec *archive.Record
 	for end := time.Now().Add(sealWait); ; {
+		if rec == nil { // of several servers another one may write it to the folder, a moment later
+			if rec, _, err = e.o.Folder.Find(id); err != nil && !errors.Is(err, archive.ErrNotFound) {
+				return err
+			}
+		}
 		p, err := e.o.Folder.Prover()
-		if err == nil && p.Checkpoint.Size >= int64(rec.Seq) {
+		if err == nil && rec != nil && p.Checkpoint.Size >= int64(rec.Seq) {
 			e.proof = p
 			line, err := e.prove(rec)
 			if err != nil {
