@@ -120,9 +120,10 @@ func jsonText(v any) string {
 func TestPolicyState(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "policy.toml")
-	write := func(text string) {
+	write := func(text string) { // whole at once, or the server may read a part
 		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		writeFile(t, file+".new", text)
+		if err := os.Rename(file+".new", file); err != nil {
 			t.Fatal(err)
 		}
 	}

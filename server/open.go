@@ -117,6 +117,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		WriteTime: cfg.Limits.TCPWrite.Duration, Limits: limitsOf(cfg), Closed: s.flowClosed, Log: log,
 		Ahead: s.ahead, Later: mayWait, Backlog: cfg.Limits.BacklogBytes,
 	})
+	s.policyFile = stampOf(cfg.Policy.File)
 	rules, err := loadRules(cfg)
 	if err != nil {
 		return nil, err

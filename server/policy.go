@@ -122,15 +122,23 @@ func (s *Server) loadPolicy(cfg *config.Config) {
 // policyEvery is how often the policy file is looked at.
 const policyEvery = time.Second
 
-// watchPolicy puts a changed policy file in force until ctx ends.
-func (s *Server) watchPolicy(ctx context.Context) {
-	stamp := func() (at time.Time, size int64) {
-		if fi, err := os.Stat(s.cfg.Load().Policy.File); err == nil {
-			return fi.ModTime(), fi.Size()
-		}
-		return at, size
+// fileStamp tells one state of a file from another.
+type fileStamp struct {
+	at   time.Time // zero: there is no file
+	size int64
+}
+
+func stampOf(path string) fileStamp {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
 	}
-	at, size := stamp()
+	return fileStamp{fi.ModTime(), fi.Size()}
+}
+
+// watchPolicy puts a changed policy file in force until ctx ends. Seen is the
+// state of the file before it was read at the start.
+func (s *Server) watchPolicy(ctx context.Context, seen fileStamp) {
 	tick := time.NewTicker(policyEvery)
 	defer tick.Stop()
 	for {
@@ -139,8 +147,8 @@ func (s *Server) watchPolicy(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if t, n := stamp(); !t.IsZero() && (!t.Equal(at) || n != size) {
-			at, size = t, n
+		if now := stampOf(s.cfg.Load().Policy.File); !now.at.IsZero() && now != seen {
+			seen = now
 			cfg := s.cfg.Load()
 			s.loadPolicy(cfg)
 			s.relay.Reload(relaySettings(cfg, s.rules.Load()))

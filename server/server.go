@@ -51,25 +51,26 @@ type Server struct {
 	domains []string
 	listens []netip.Addr // addresses our listeners answer at
 
-	store     store.Store
-	near      store.Nearer
-	local     bool // the store's hot state is in this process
-	journal   journal
-	stream    *stream.Journal // nil: the journal is a folder of this server alone
-	ring      *keys.Ring      // of the record's content
-	signers   *keys.Signers   // of its checkpoints
-	classes   atomic.Pointer[retain.Classes]
-	keeper    *retain.Keeper
-	index     *index.Index // nil when none is wanted
-	tokens    *auth.Tokens
-	rules     atomic.Pointer[policy.Rules]
-	policy    atomic.Pointer[policyState]
-	barred    barred
-	witnesses *witnesses
-	authority *authority       // nil: none stamps
-	replica   *replica.Replica // nil: there is no second copy
-	groups    *auth.Groups
-	logins    logins
+	store      store.Store
+	near       store.Nearer
+	local      bool // the store's hot state is in this process
+	journal    journal
+	stream     *stream.Journal // nil: the journal is a folder of this server alone
+	ring       *keys.Ring      // of the record's content
+	signers    *keys.Signers   // of its checkpoints
+	classes    atomic.Pointer[retain.Classes]
+	keeper     *retain.Keeper
+	index      *index.Index // nil when none is wanted
+	tokens     *auth.Tokens
+	rules      atomic.Pointer[policy.Rules]
+	policy     atomic.Pointer[policyState]
+	policyFile fileStamp // before it was read at the start
+	barred     barred
+	witnesses  *witnesses
+	authority  *authority       // nil: none stamps
+	replica    *replica.Replica // nil: there is no second copy
+	groups     *auth.Groups
+	logins     logins
 	// publishers tells who may publish for others.
 	publishers func(sip.AOR) bool
 	// groupsChanged is told of the zero AOR when members of groups changed.
@@ -114,7 +115,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.work.Go(func() { s.tend(s.ctx, s.reconciles) })
 		s.work.Go(func() { s.presenceUses(s.ctx) })
 		s.work.Go(func() { s.runExports(s.ctx) })
-		s.work.Go(func() { s.watchPolicy(s.ctx) })
+		s.work.Go(func() { s.watchPolicy(s.ctx, s.policyFile) })
 		s.work.Go(func() { s.tend(s.ctx, s.witnessed) })
 		if s.replica != nil {
 			s.work.Go(func() { s.tend(s.ctx, s.replicate) })
