@@ -237,6 +237,9 @@ func reply(w http.ResponseWriter, v any, err error) {
 			}
 		}
 	}
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "10")
+	}
 	answer(w, status, v)
 }
 

@@ -17,6 +17,8 @@ import (
 const (
 	// maxStreams bounds the readers of server-sent events, so that they leave room for other requests.
 	maxStreams = 256
+	// maxTokenStreams bounds those of one token, so that one program leaves room for others.
+	maxTokenStreams = 32
 	// heartbeat is how often a stream without events says that it is alive, so that what stands between keeps it open and a
 	// reader that is gone is noticed.
 	heartbeat = 15 * time.Second
@@ -39,6 +41,7 @@ type Event struct {
 type Streams struct {
 	mu     sync.Mutex
 	ends   map[int]context.CancelFunc
+	tokens map[string]int // streams of each token, by ID
 	next   int
 	closed bool
 	wg     sync.WaitGroup
@@ -61,13 +64,20 @@ func (s *Streams) Close() {
 func (s *Streams) open(ctx context.Context) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.ends) >= maxStreams {
-		return nil, nil, fmt.Errorf("%w: %d streams are open, or the server stops", ErrBusy, len(s.ends))
+	t, _ := ctx.Value(tokenKey{}).(auth.Token) // none at the control socket
+	switch {
+	case s.closed:
+		return nil, nil, fmt.Errorf("%w: the server stops", ErrBusy)
+	case len(s.ends) >= maxStreams:
+		return nil, nil, fmt.Errorf("%w: %d streams are open", ErrBusy, len(s.ends))
+	case t.ID != "" && s.tokens[t.ID] >= maxTokenStreams:
+		return nil, nil, fmt.Errorf("%w: %d streams of this token are open", ErrBusy, s.tokens[t.ID])
 	}
 	ctx, end := context.WithCancel(ctx)
 	if s.ends == nil {
-		s.ends = map[int]context.CancelFunc{}
+		s.ends, s.tokens = map[int]context.CancelFunc{}, map[string]int{}
 	}
+	s.tokens[t.ID]++
 	s.next++
 	n := s.next
 	s.ends[n] = end
@@ -76,6 +86,9 @@ func (s *Streams) open(ctx context.Context) (context.Context, func(), error) {
 		end()
 		s.mu.Lock()
 		delete(s.ends, n)
+		if s.tokens[t.ID]--; s.tokens[t.ID] == 0 {
+			delete(s.tokens, t.ID)
+		}
 		s.mu.Unlock()
 		s.wg.Done()
 	}, nil
@@ -93,7 +106,6 @@ func (s *Streams) open(ctx context.Context) (context.Context, func(), error) {
 func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, produce func(ctx context.Context, send func(Event) error, ready func()) error) {
 	ctx, end, err := s.open(r.Context())
 	if err != nil {
-		w.Header().Set("Retry-After", "10")
 		reply(w, nil, err)
 		return
 	}

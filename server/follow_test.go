@@ -129,3 +129,17 @@ func TestRecordStream(t *testing.T) {
 		}
 	}
 }
+
+// One token leaves room for the streams of others.
+func TestStreamsOfOneToken(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	dora := h.token("compliance", "dora")
+	for range 32 {
+		h.events(dora, "/api/v1/records/stream")
+	}
+	if res, text := h.asToken(dora, "GET", "/api/v1/records/stream", ""); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", res.StatusCode, text)
+	}
+	h.events(h.token("compliance", "emil"), "/api/v1/records/stream")
+}
