@@ -34,6 +34,7 @@ type plan struct {
 	window     int
 	many       int     // users of the memory part
 	accounts   int     // of the start time
+	documents  int     // that users of rollcall keep at it, besides
 	held       int     // subscriptions of the presence-memory part
 	stormed    int     // subscriptions of the storm part
 	noise      float64 // share of the machine that others may use in a run
@@ -67,6 +68,7 @@ func main() {
 	flag.IntVar(&p.window, "window", 128, "operations under way at once")
 	flag.IntVar(&p.many, "memory-users", 200_000, "registered users of the memory part")
 	flag.IntVar(&p.accounts, "start-accounts", 100_000, "accounts of which the start time is measured")
+	flag.IntVar(&p.documents, "documents", 0, "documents of 1 KB that users of rollcall keep at it, besides, in every part")
 	flag.IntVar(&p.held, "subscriptions", 200_000, "subscriptions of the presence-memory part")
 	flag.IntVar(&p.stormed, "storm", 20_000, "subscriptions of the storm part")
 	flag.Float64Var(&p.noise, "noise", 0.08, "share of the machine that other programs may use before a run is made again")

@@ -36,6 +36,9 @@ durability = "fsync"
 
 [http]
 address = "{{http}}"
+
+[xcap]
+documents = 1000
 `
 
 // configure fills rollcallConfig in.
@@ -107,6 +110,12 @@ func (p *plan) startRollcall(ctx context.Context, store string, accounts int) (*
 	}
 	s.ready = time.Since(began)
 	client.CloseIdleConnections()
+	if p.documents > 0 {
+		if err := p.fill(ctx, httpAddr, accounts, p.documents); err != nil {
+			s.stop()
+			return nil, 0, err
+		}
+	}
 	return s, imported, nil
 }
 
