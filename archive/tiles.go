@@ -160,11 +160,12 @@ type hashes struct {
 	size  int64
 	cache map[int64][]tlog.Hash // leaves, by the number of their tile
 	nodes map[node]tlog.Hash    // hashes above the leaves
+	upper map[node][]tlog.Hash  // tiles above the leaves, by their level and number; nil where there is none
 	lost  bool                  // a full tile was not there
 }
 
 func (a Folder) hashes(size int64) *hashes {
-	return &hashes{a: a, size: size, cache: make(map[int64][]tlog.Hash), nodes: make(map[node]tlog.Hash)}
+	return &hashes{a: a, size: size, cache: make(map[int64][]tlog.Hash), nodes: make(map[node]tlog.Hash), upper: make(map[node][]tlog.Hash)}
 }
 
 // node is a place in the tree.
@@ -207,7 +208,7 @@ func (h *hashes) hash(level int, n int64) (tlog.Hash, error) {
 		return found, nil
 	}
 	if level%tileHeight == 0 {
-		if tile, err := readTile(h.a.Dir, level/tileHeight, n/tileWidth); err == nil {
+		if tile := h.tile(level/tileHeight, n/tileWidth); tile != nil {
 			return tile[n%tileWidth], nil
 		}
 	}
@@ -229,6 +230,20 @@ func (h *hashes) hash(level int, n int64) (tlog.Hash, error) {
 
 // maxCachedTiles bounds the tiles in memory, 8 KB each.
 const maxCachedTiles = 256
+
+// tile returns a tile above the leaves, or nil.
+func (h *hashes) tile(level int, n int64) []tlog.Hash {
+	at := node{level, n}
+	tile, known := h.upper[at]
+	if !known {
+		if len(h.upper) >= maxCachedTiles {
+			clear(h.upper)
+		}
+		tile, _ = readTile(h.a.Dir, level, n) // what can't be read is computed
+		h.upper[at] = tile
+	}
+	return tile
+}
 
 // leaves returns the hashes of a tile of level 0, or fewer at the end.
 func (h *hashes) leaves(n int64) ([]tlog.Hash, error) {

@@ -425,7 +425,7 @@ func TestBadExports(t *testing.T) {
 // BenchmarkJSONL measures an export of messages with their outcomes.
 func BenchmarkJSONL(b *testing.B) {
 	h := newHouse(b)
-	const n = 20_000
+	const n = 100_000
 	for i := range n {
 		h.say(alice, bob, fmt.Sprintf("message %d about the quarterly figures", i))
 	}
