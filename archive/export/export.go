@@ -129,14 +129,14 @@ type format interface {
 }
 
 type exporter struct {
-	o     Options
-	dir   string
-	plan  plan
-	files []File
-	proof *archive.Prover
-	done  int
-	all   int
-	m     Manifest
+	o       Options
+	dir     string
+	plan    plan
+	files   []File
+	provers []*archive.Prover // of the same checkpoint
+	done    int
+	all     int
+	m       Manifest
 }
 
 // Run writes an export to dir, which is made. When dir has the same export,
@@ -207,7 +207,7 @@ func (e *exporter) begin(ctx context.Context) error {
 	default:
 		return err
 	}
-	e.proof, err = e.o.Folder.ProverOf([]byte(e.plan.Signed))
+	e.provers, err = newProvers(e.o.Folder, []byte(e.plan.Signed))
 	return err
 }
 
@@ -383,29 +383,16 @@ func (e *exporter) records(day string, list []*message) error {
 		e.m.Records += len(m.outcomes)
 	}
 	return e.add(name, func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		for _, m := range list {
-			for _, r := range append([]*archive.Record{m.Record}, m.outcomes...) {
-				line, err := e.prove(r)
-				if err != nil {
-					return err
-				}
-				if err := enc.Encode(line); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return e.lines(w, list)
 	})
 }
 
-func (e *exporter) prove(r *archive.Record) (*proved, error) {
+func prove(prover *archive.Prover, r *archive.Record) (*proved, error) {
 	leaf, content, err := r.Commitments()
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := e.proof.Hashes(r.Seq)
+	hashes, err := prover.Hashes(r.Seq)
 	if err != nil {
 		return nil, err
 	}
@@ -441,7 +428,8 @@ func (e *exporter) finish(ctx context.Context) (*Manifest, error) {
 	}
 	m := &e.m
 	m.Version, m.Product, m.Format, m.Query, m.Through, m.Created = 1, e.o.Product, e.o.Format, e.o.Text, e.plan.Through, e.plan.Created
-	m.Origin, m.TreeSize, m.Files = e.proof.Checkpoint.Origin, e.proof.Checkpoint.Size, e.files
+	at := e.provers[0].Checkpoint
+	m.Origin, m.TreeSize, m.Files = at.Origin, at.Size, e.files
 	slices.SortFunc(m.Files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -484,8 +472,7 @@ func (e *exporter) seal(ctx context.Context, manifest string) error {
 		}
 		p, err := e.o.Folder.Prover()
 		if err == nil && rec != nil && p.Checkpoint.Size >= int64(rec.Seq) {
-			e.proof = p
-			line, err := e.prove(rec)
+			line, err := prove(p, rec)
 			if err != nil {
 				return err
 			}
