@@ -135,7 +135,6 @@ func (ks *kindState) markDirty(owners []string) {
 		switch {
 		case known && e.round != sh.round:
 			e.round = sh.round
-			sh.owners[owner] = e
 			sh.dirty = append(sh.dirty, owner)
 		case !known && !gone[owner]:
 			gone[owner] = true

@@ -29,7 +29,7 @@ type kindState struct {
 // shard is a part of a hot kind's owners. Nothing waits for I/O under its lock.
 type shard struct {
 	mu     sync.RWMutex
-	owners map[string]entry
+	owners map[string]*entry
 	seq    store.Version // last version given here; of memory kinds
 
 	// Of memory kinds: the owners whose image is behind. An entry whose round is
@@ -57,7 +57,7 @@ func newKindState(db *DB, k *store.Kind) *kindState {
 	if !ks.cold {
 		ks.shards = make([]shard, shardCount)
 		for i := range ks.shards {
-			ks.shards[i].owners = make(map[string]entry)
+			ks.shards[i].owners = make(map[string]*entry)
 			ks.shards[i].round = 1
 		}
 	}
@@ -86,12 +86,14 @@ func (ks *kindState) shard(owner string) *shard {
 func (ks *kindState) loadHot(owner string) store.Set {
 	sh := ks.shard(owner)
 	sh.mu.RLock()
-	e, ok := sh.owners[owner]
-	sh.mu.RUnlock()
-	if !ok {
+	e := sh.owners[owner]
+	if e == nil {
+		sh.mu.RUnlock()
 		return store.Set{}
 	}
-	return e.set()
+	s := e.state
+	sh.mu.RUnlock()
+	return s.set()
 }
 
 // applyMemory is Apply of a kind that is hot and soft.
@@ -105,21 +107,22 @@ func (ks *kindState) applyMemory(owner string, base store.Version, changes []sto
 		sh.mu.Unlock()
 		return 0, store.ErrClosed
 	}
-	e, known := sh.owners[owner]
-	if !known {
-		e.next = never
+	e := sh.owners[owner]
+	before := &nothing
+	if e != nil {
+		before = &e.state
 	}
-	if !matches(&e.state, now, base) {
+	if !matches(before, now, base) {
 		sh.mu.Unlock()
 		return 0, store.ErrConflict
 	}
-	after, changed, dropped := e.state.apply(now, changes)
+	after, changed, dropped := before.apply(now, changes)
 	if changed && len(after.items) > 0 {
 		sh.seq++
 		after.version = sh.seq
 	}
 	if changed || dropped {
-		sh.put(owner, e, known, after)
+		sh.put(owner, e, after)
 	}
 	sh.mu.Unlock()
 	if changed {
@@ -127,6 +130,9 @@ func (ks *kindState) applyMemory(owner string, base store.Version, changes []sto
 	}
 	return after.version, nil
 }
+
+// nothing is the state of an owner that is not there.
+var nothing = state{next: never}
 
 func matches(s *state, now int64, base store.Version) bool {
 	if base == store.Any {
@@ -138,10 +144,11 @@ func matches(s *state, now int64, base store.Version) bool {
 	return base == 0
 }
 
-// put replaces an owner's entry and marks its image as behind.
-func (sh *shard) put(owner string, e entry, known bool, after state) {
+// put replaces the state of an owner, whose entry is e, nil for none, and marks its image
+// as behind.
+func (sh *shard) put(owner string, e *entry, after state) {
 	if len(after.items) == 0 {
-		if known {
+		if e != nil {
 			delete(sh.owners, owner)
 			if e.round != sh.round {
 				sh.dirty = append(sh.dirty, cloneString(owner))
@@ -149,15 +156,16 @@ func (sh *shard) put(owner string, e entry, known bool, after state) {
 		}
 		return
 	}
-	if !known {
+	if e == nil {
 		owner = cloneString(owner)
+		e = &entry{}
+		sh.owners[owner] = e
 	}
 	if e.round != sh.round {
 		e.round = sh.round
 		sh.dirty = append(sh.dirty, owner)
 	}
 	e.state = after
-	sh.owners[owner] = e
 }
 
 // replace sets an owner's state after its commit; of hot durable kinds.
@@ -170,7 +178,7 @@ func (ks *kindState) replace(owner string, after state) {
 		if _, known := sh.owners[owner]; !known {
 			owner = cloneString(owner)
 		}
-		sh.owners[owner] = entry{state: after}
+		sh.owners[owner] = &entry{state: after}
 	}
 	sh.mu.Unlock()
 }
@@ -180,10 +188,10 @@ func (ks *kindState) current(owner string) state {
 	sh := ks.shard(owner)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	if e, ok := sh.owners[owner]; ok {
+	if e := sh.owners[owner]; e != nil {
 		return e.state
 	}
-	return state{next: never}
+	return nothing
 }
 
 // fence returns when no Apply that began before it is still at the maps.

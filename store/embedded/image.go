@@ -200,7 +200,7 @@ func (im *image) load(ks *kindState) error {
 					return fmt.Errorf("%s %q in %s: %w", ks.kind, k, im.path, err)
 				}
 				owner := string(k)
-				ks.shard(owner).owners[owner] = entry{state: s}
+				ks.shard(owner).owners[owner] = &entry{state: s}
 				return nil
 			})
 		})

@@ -241,7 +241,7 @@ func (ks *kindState) putLogged(owner string, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	sh.owners[owner] = entry{state: s}
+	sh.owners[owner] = &entry{state: s}
 	return nil
 }
 

@@ -86,9 +86,9 @@ func (sh *shard) sweep(owners []string) {
 	for _, owner := range owners {
 		now := nowMilli()
 		sh.mu.Lock()
-		if e, known := sh.owners[owner]; known {
+		if e := sh.owners[owner]; e != nil {
 			if after, _, dropped := e.state.apply(now, nil); dropped {
-				sh.put(owner, e, known, after)
+				sh.put(owner, e, after)
 			}
 		}
 		sh.mu.Unlock()
