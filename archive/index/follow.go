@@ -18,8 +18,10 @@ const (
 	batchTime    = 200 * time.Millisecond
 	// poll is how often the follower looks for new records, and for searches that wait.
 	poll = 20 * time.Millisecond
-	// share of one processor that the follower takes while the machine has more to do: one of so many parts.
-	share = 16
+	// share of one processor that the follower takes while the machine has more to do, one of so many parts, in
+	// batches of busyRecords: less than one message in a hundred then meets it at work.
+	share       = 128
+	busyRecords = 256
 	// retry is how long it waits after an error of the disk, and owedEvery how often what is pending is tried again.
 	retry     = 10 * time.Second
 	owedEvery = 10 * time.Minute
@@ -88,6 +90,7 @@ type follower struct {
 	rest  time.Time     // until when it does nothing, unless a search waits
 
 	entered bool // r has returned a record that was not in the database
+	gaveWay bool // the machine had more to do when the last batch was written
 }
 
 // owed does what the record told of, and what may not have been done then.
@@ -121,7 +124,7 @@ func (f *follower) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		full := len(f.b.rows) >= batchRecords || !f.since.IsZero() && time.Since(f.since) >= batchTime
+		full := len(f.b.rows) >= f.most() || !f.since.IsZero() && time.Since(f.since) >= batchTime
 		if full || len(f.b.rows) > 0 && f.x.waited() {
 			if err := f.commit(ctx); err != nil {
 				return err
@@ -220,7 +223,7 @@ func (f *follower) read(ctx context.Context) (caughtUp bool, err error) {
 		}
 		f.b.add(rec, at)
 		f.seq = rec.Seq
-		if len(f.b.rows) >= batchRecords || len(f.b.rows)%64 == 0 && time.Since(f.since) >= batchTime {
+		if len(f.b.rows) >= f.most() || len(f.b.rows)%64 == 0 && time.Since(f.since) >= batchTime {
 			return false, nil
 		}
 	}
@@ -244,6 +247,14 @@ func (f *follower) void(ctx context.Context, rec *archive.Record) (bool, error) 
 	return true, f.db.rewind(ctx, rec.Seq)
 }
 
+// most is how many records a batch has.
+func (f *follower) most() int {
+	if f.gaveWay {
+		return busyRecords
+	}
+	return batchRecords
+}
+
 // commit writes the batch.
 func (f *follower) commit(ctx context.Context) error {
 	if len(f.b.rows) == 0 {
@@ -256,7 +267,8 @@ func (f *follower) commit(ctx context.Context) error {
 	f.x.moveTo(f.b.last.Seq, f.b.last.Archived)
 	spent := f.spent + time.Since(start)
 	f.b, f.since, f.spent = newBatch(), time.Time{}, 0
-	if f.x.o.Busy != nil && f.x.o.Busy() {
+	f.gaveWay = f.x.o.Busy != nil && f.x.o.Busy()
+	if f.gaveWay {
 		f.rest = time.Now().Add((share - 1) * spent)
 	}
 	return nil

@@ -19,7 +19,7 @@ type Options struct {
 	Folder archive.Folder // with keys: what stays sealed has no words
 	// Durable returns the seq of the last record that may be indexed. Nil means all that can be read.
 	Durable func() uint64
-	// Busy reports that the machine has other things to do: the index then takes a sixteenth of one
+	// Busy reports that the machine has other things to do: the index then takes little of one
 	// processor. Nil means never.
 	Busy func() bool
 	Log  *zap.Logger
