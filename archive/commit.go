@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 const (
@@ -129,6 +131,9 @@ func (j *Journal) take() (b *batch, closing bool) {
 	case j.cur != nil:
 		b, j.cur = j.cur, nil
 	}
+	if b != nil {
+		j.expected = len(b.calls)
+	}
 	return b, j.closing
 }
 
@@ -200,6 +205,7 @@ func (j *Journal) write(b *batch) error {
 	// The clock may jump; the archive's time stands still then.
 	j.lastArchived = max(j.lastArchived, nowMicros())
 	b.archived, b.firstSeq = j.lastArchived, j.nextSeq
+	b.leaves = make([]tlog.Hash, 0, b.records)
 	for at, i := 0, uint64(0); at < len(b.buf); i++ {
 		f := b.buf[at : at+frameSize(b.buf[at:])]
 		word := uint32(len(f) - frameHead)

@@ -101,6 +101,7 @@ type Journal struct {
 	queue    []*batch // full batches, oldest first
 	cur      *batch   // the batch that gathers; nil when empty
 	spare    [][]byte // buffers to use again
+	expected int      // calls of a batch, as the last one had
 	pending  int      // bytes in batches that are not durable, and in backlog
 	backlog  []byte   // frames of notes that a failed write left over
 	failed   error    // why the journal does not work; nil while it does
@@ -320,7 +321,7 @@ func (j *Journal) gather(size int) *batch {
 	if j.cur != nil {
 		return j.cur
 	}
-	b := &batch{done: make(chan struct{})}
+	b := &batch{done: make(chan struct{}), calls: make([]call, 0, j.expected)}
 	if n := len(j.spare); n > 0 {
 		b.buf, j.spare = j.spare[n-1], j.spare[:n-1]
 	}

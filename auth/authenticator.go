@@ -163,7 +163,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, m *sip.Message, role R
 		a.stats.disabled.Add(1)
 		return Identity{}, sip.NewError(sip.StatusForbidden, "Account Disabled")
 	}
-	aor := person.AOR()
+	aor, ok := c.account().In(person.field(tagAOR)) // nearly always
+	if !ok {
+		aor = person.AOR()
+	}
 	if fault := c.check(aor); fault != nil {
 		a.stats.forged.Add(1)
 		return Identity{}, fault

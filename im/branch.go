@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/fnv"
+	"math/bits"
 	"strings"
 
 	"rollcall/sip"
@@ -53,12 +54,18 @@ func (r *Relay) loopMark(m *sip.Message, to sip.AOR) string {
 	n, _ := m.CSeq()
 	h := r.loopSeed
 	for _, part := range [...]string{to.User(), to.Domain(), m.Get(sip.HeaderFrom), m.CallID()} {
-		for i := range len(part) {
-			h = (h ^ uint64(part[i])) * fnvPrime
+		h = mix(h, uint64(len(part))) // parts the strings
+		for ; len(part) >= 8; part = part[8:] {
+			h = mix(h, uint64(part[0])|uint64(part[1])<<8|uint64(part[2])<<16|uint64(part[3])<<24|
+				uint64(part[4])<<32|uint64(part[5])<<40|uint64(part[6])<<48|uint64(part[7])<<56)
 		}
-		h *= fnvPrime // parts the strings
+		var rest uint64
+		for i := range len(part) {
+			rest |= uint64(part[i]) << (8 * i)
+		}
+		h = mix(h, rest)
 	}
-	h = (h ^ uint64(n)) * fnvPrime
+	h = mix(h, uint64(n))
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], h)
 	mark := [1 + 2*len(sum)]byte{'-'}
@@ -66,8 +73,15 @@ func (r *Relay) loopMark(m *sip.Message, to sip.AOR) string {
 	return string(mark[:])
 }
 
-// fnvPrime is that of FNV-1a with 64 bits.
-const fnvPrime = 1099511628211
+// mix takes eight bytes into a hash: both halves of a product, so that each bit of the
+// one and of the other has its part in all of the sum.
+func mix(h, x uint64) uint64 {
+	high, low := bits.Mul64(h^x, mixPrime)
+	return high ^ low
+}
+
+// mixPrime is that of Knuth's multiplicative hash, 2^64 by the golden ratio, made odd.
+const mixPrime = 0x9e3779b97f4a7c15
 
 // newLoopSeed makes the start value of loop marks.
 func newLoopSeed(key []byte) uint64 {

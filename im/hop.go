@@ -42,37 +42,42 @@ func (r *Relay) hopOf(b *registrar.Binding) (hop, bool) {
 		h.flow = b.Flow
 		return h, r.o.Transport.Alive(b.Flow)
 	}
-	if b.Flow.Proto == transport.UDP && b.Direct && (b.RegID > 0 || behindNAT(b)) {
+	u, err := sip.ParseURI(b.Contact)
+	a, literal := u.Addr()
+	if b.Flow.Proto == transport.UDP && b.Direct && (b.RegID > 0 || err != nil || !literal || behindNAT(a, b.Flow.Remote.Addr())) {
 		h.flow = b.Flow
 		return h, r.o.Transport.Alive(b.Flow)
 	}
-	return r.toURI(h, b.Contact, b.Flow)
+	if err != nil {
+		return h, false
+	}
+	return r.toAddr(h, u, a, literal, b.Flow)
 }
 
-// behindNAT reports a contact that can't be reached as it stands, so that the
-// source of the REGISTER is used: a name (of which only the device knows the
-// meaning, as with .invalid), or a private address that is not the source.
-func behindNAT(b *registrar.Binding) bool {
-	u, err := sip.ParseURI(b.Contact)
-	if err != nil {
-		return true
-	}
-	a, ok := u.Addr()
-	if !ok {
-		return true
-	}
-	return a != b.Flow.Remote.Addr() && (a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast())
+// behindNAT reports the address of a contact that can't be reached as it stands, so that the
+// source of the REGISTER is used: a private address that is not the source. So is a name, of which
+// only the device knows the meaning, as with .invalid.
+func behindNAT(a, source netip.Addr) bool {
+	return a != source && (a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast())
 }
 
 // toURI fills in address and transport of a URI with an address in it. Names
 // would need RFC 3263; those that the flow leads to are reached by it.
 func (r *Relay) toURI(h hop, uri string, flow transport.Flow) (hop, bool) {
 	u, err := sip.ParseURI(uri)
-	if err != nil || !u.IsScheme("sip") {
+	if err != nil {
 		return h, false
 	}
-	a, ok := u.Addr()
-	if !ok {
+	a, literal := u.Addr()
+	return r.toAddr(h, u, a, literal, flow)
+}
+
+// toAddr is toURI with the URI parsed, and its host read as an address if it is one.
+func (r *Relay) toAddr(h hop, u sip.URI, a netip.Addr, literal bool, flow transport.Flow) (hop, bool) {
+	if !u.IsScheme("sip") {
+		return h, false
+	}
+	if !literal {
 		h.flow = flow
 		return h, r.o.Transport.Alive(flow)
 	}

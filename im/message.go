@@ -89,16 +89,18 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 // decide asks the rules about a message.
 func (r *Relay) decide(o *outgoing) policy.Decision {
 	rules := r.settings.Load().Rules
-	m := policy.Message{FromDomain: o.from.Domain(), ToDomain: o.to.Domain()}
-	if rules.Names() {
-		m.From, m.To = policy.Party{AOR: o.from.String()}, policy.Party{AOR: o.to.String()}
-		if r.o.Parties != nil {
-			m.From, m.To = r.o.Parties(o.from, o.to)
-		}
-		m.UserAgent, m.ContentType, m.At = o.req.Get(sip.HeaderUserAgent), o.req.Get(sip.HeaderContentType), o.received
-		if !o.composing {
-			m.Body = o.req.Body()
-		}
+	if !rules.Names() {
+		return rules.Company(o.to.Domain())
+	}
+	m := policy.Message{
+		FromDomain: o.from.Domain(), ToDomain: o.to.Domain(), From: policy.Party{AOR: o.from.String()}, To: policy.Party{AOR: o.to.String()},
+		UserAgent: o.req.Get(sip.HeaderUserAgent), ContentType: o.req.Get(sip.HeaderContentType), At: o.received,
+	}
+	if r.o.Parties != nil {
+		m.From, m.To = r.o.Parties(o.from, o.to)
+	}
+	if !o.composing {
+		m.Body = o.req.Body()
 	}
 	return rules.Message(&m)
 }

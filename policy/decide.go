@@ -31,8 +31,7 @@ func (r *Rules) set(groups []string) (g Groups) {
 // hours, content, lexica that block, rates; of each kind the first rule in the
 // file that applies is the one that decided.
 func (r *Rules) Message(m *Message) Decision {
-	d := r.company(m)
-	d.version = r.version
+	d := r.Company(m.ToDomain)
 	if !r.named || d.refuse != nil {
 		return d
 	}
@@ -72,15 +71,16 @@ func (r *Rules) Message(m *Message) Decision {
 	return d
 }
 
-// company decides by domains alone.
-func (r *Rules) company(m *Message) Decision {
-	if r.domains[m.ToDomain] {
-		return Decision{rule: "company"}
+// Company decides by the domain of the recipient alone, which is all there is while Names
+// is false.
+func (r *Rules) Company(to string) Decision {
+	if r.domains[to] {
+		return Decision{rule: "company", version: r.version}
 	}
-	if name, ok := r.peers[m.ToDomain]; ok {
-		return Decision{rule: "peer " + name}
+	if name, ok := r.peers[to]; ok {
+		return Decision{rule: "peer " + name, version: r.version}
 	}
-	return Decision{rule: "foreign-domain", refuse: sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")}
+	return Decision{rule: "foreign-domain", version: r.version, refuse: sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")}
 }
 
 func (r *Rules) forbids(s *sides) (rule, reason string) {

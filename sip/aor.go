@@ -99,6 +99,14 @@ func (a AOR) Domain() string {
 	return a.s[strings.IndexByte(a.s, '@')+1:]
 }
 
+// In returns the AOR in the memory of s when s is its text.
+func (a AOR) In(s string) (AOR, bool) {
+	if s == "" || a.s != s {
+		return AOR{}, false
+	}
+	return AOR{s}, true
+}
+
 // Clone returns an AOR with memory of its own, to be kept beyond the message it
 // was read from.
 func (a AOR) Clone() AOR { return AOR{strings.Clone(a.s)} }

@@ -193,7 +193,7 @@ func (m *Message) HasTag(id HeaderID, token string) bool {
 // Other returns the value of the first field of a name without HeaderID.
 func (m *Message) Other(name string) string {
 	for i := range m.fields {
-		if f := &m.fields[i]; f.id == HeaderOther && strings.EqualFold(m.str(f.name), name) {
+		if f := &m.fields[i]; f.id == HeaderOther && EqualFold(m.str(f.name), name) {
 			return m.text(f)
 		}
 	}

@@ -18,7 +18,7 @@ func (p Params) Next() (name, value string, rest Params, done, ok bool) {
 	}
 	s = trimLeft(s[1:])
 	n := 0
-	for n < len(s) && paramNameChar(s[n]) {
+	for n < len(s) && paramNameChar[s[n]] {
 		n++
 	}
 	name, s = s[:n], trimLeft(s[n:])
@@ -46,9 +46,13 @@ func (p Params) Next() (name, value string, rest Params, done, ok bool) {
 
 // paramNameChar is wider than token: URI parameters may hold [, ], / and
 // escapes in their names (RFC 3261 §25.1 paramchar).
-func paramNameChar(c byte) bool {
-	return tokenChar[c] || c == '[' || c == ']' || c == '/' || c == ':' || c == '&' || c == '$' || c == '(' || c == ')'
-}
+var paramNameChar = func() (t [256]bool) {
+	t = tokenChar
+	for _, c := range "[]/:&$()" {
+		t[c] = true
+	}
+	return t
+}()
 
 // Get returns the value of the first parameter of that name, quotes kept, and
 // whether it stands there at all.
@@ -58,7 +62,7 @@ func (p Params) Get(name string) (value string, found bool) {
 		if done || !ok {
 			return "", false
 		}
-		if strings.EqualFold(n, name) {
+		if EqualFold(n, name) {
 			return v, true
 		}
 		p = rest

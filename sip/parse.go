@@ -44,7 +44,7 @@ func (m *Message) parseStartLine(l *Limits) (int, error) {
 		return 0, ErrNotSIP
 	}
 	line := m.raw[:eol]
-	if len(line) >= 8 && strings.EqualFold(line[:4], "SIP/") {
+	if len(line) >= 8 && EqualFold(line[:4], "SIP/") {
 		return eol + 2, m.parseStatusLine(line)
 	}
 	// Request-Line = Method SP Request-URI SP SIP-Version (§7.1).
@@ -56,7 +56,7 @@ func (m *Message) parseStartLine(l *Limits) (int, error) {
 	trimmed := trimBlanks(line)
 	last := strings.LastIndexByte(trimmed, ' ')
 	version := trimmed[last+1:]
-	if len(version) < 4 || !strings.EqualFold(version[:4], "SIP/") {
+	if len(version) < 4 || !EqualFold(version[:4], "SIP/") {
 		return 0, ErrNotSIP
 	}
 	switch {
@@ -68,7 +68,7 @@ func (m *Message) parseStartLine(l *Limits) (int, error) {
 	}
 	uri := m.RequestURI()
 	switch {
-	case !strings.EqualFold(version, "SIP/2.0"):
+	case !EqualFold(version, "SIP/2.0"):
 		m.reject(StatusVersionNotSupported, "")
 	case len(trimmed) != len(line), strings.HasPrefix(uri, " "), strings.HasSuffix(uri, " "):
 		m.reject(StatusBadRequest, "Superfluous white space in the request line") // RFC 4475 §3.1.2.9, §3.1.2.10
@@ -82,7 +82,7 @@ func (m *Message) parseStatusLine(line string) error {
 	version, rest, ok := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	n, numeric := ParseUint(code)
-	if !ok || !strings.EqualFold(version, "SIP/2.0") || !numeric || len(code) != 3 || n < 100 || n > 699 {
+	if !ok || !EqualFold(version, "SIP/2.0") || !numeric || len(code) != 3 || n < 100 || n > 699 {
 		return ErrNotSIP // RFC 4475 §3.1.2.19: an overlarge code is dropped
 	}
 	m.status = int(n)
@@ -162,14 +162,20 @@ func lineEnd(raw string, at int) (end, next int, folded, crlf bool) {
 
 func (m *Message) addField(at, end, next int, folded bool) {
 	line := m.raw[at:end]
-	colon := strings.IndexByte(line, ':')
-	if colon < 0 {
-		m.reject(StatusBadRequest, "Header line without a colon")
-		return
+	n := 0
+	for n < len(line) && tokenChar[line[n]] {
+		n++
 	}
-	name := trimBlanks(line[:colon]) // HCOLON allows white space before it (§25.1)
-	if !isToken(name) {
-		m.reject(StatusBadRequest, "Malformed header field name")
+	name, colon := line[:n], n
+	for colon < len(line) && (line[colon] == ' ' || line[colon] == '\t') { // HCOLON allows white space before it (§25.1)
+		colon++
+	}
+	if n == 0 || colon == len(line) || line[colon] != ':' {
+		if strings.IndexByte(line, ':') < 0 {
+			m.reject(StatusBadRequest, "Header line without a colon")
+		} else {
+			m.reject(StatusBadRequest, "Malformed header field name")
+		}
 		return
 	}
 	from, to := colon+1, len(line)

@@ -111,7 +111,8 @@ func ParseUint(s string) (n uint32, ok bool) {
 // never closes.
 func cutItem(s string) (item, rest string, more, ok bool) {
 	if strings.IndexByte(s, ',') < 0 && strings.IndexByte(s, '"') < 0 { // nearly always
-		return trim(s), "", false, strings.LastIndexByte(s, '<') <= strings.LastIndexByte(s, '>')
+		ok = strings.IndexByte(s, '<') < 0 || strings.LastIndexByte(s, '<') <= strings.LastIndexByte(s, '>')
+		return trim(s), "", false, ok
 	}
 	angle := false
 	for i := 0; i < len(s); i++ {
@@ -138,13 +139,30 @@ func cutItem(s string) (item, rest string, more, ok bool) {
 	return trim(s), "", false, !angle
 }
 
+// EqualFold compares tokens, names and schemes without regard to case, as the grammar
+// means it: of ASCII letters alone. Most that are equal are equal as they stand.
+func EqualFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if a == b {
+		return true
+	}
+	for i := 0; i < len(a); i++ {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // HasToken reports whether the comma separated list holds the token, without
 // regard to case.
 func HasToken(list, token string) bool {
 	for list != "" {
 		var item string
 		item, list, _ = strings.Cut(list, ",")
-		if strings.EqualFold(trim(item), token) {
+		if EqualFold(trim(item), token) {
 			return true
 		}
 	}

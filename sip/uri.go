@@ -53,8 +53,11 @@ func ParseURI(s string) (URI, error) {
 			return u, errURISpace
 		}
 	}
-	scheme, rest, ok := strings.Cut(s, ":")
-	if !ok || scheme == "" || !schemeValid(scheme) {
+	var scheme, rest string
+	ok := strings.HasPrefix(s, "sip:")
+	if ok {
+		scheme, rest = s[:3], s[4:]
+	} else if scheme, rest, ok = strings.Cut(s, ":"); !ok || scheme == "" || !schemeValid(scheme) {
 		return u, errURIScheme
 	}
 	u.Scheme = scheme
@@ -127,7 +130,10 @@ func splitHostPort(s string) (host string, port uint16, ipv6 bool, err error) {
 // parseAddr reads an address. RFC 5118 §4.10: RFC 3261's grammar allowed three
 // colons; be tolerant.
 func parseAddr(host string) (netip.Addr, error) {
-	return netip.ParseAddr(strings.Replace(host, ":::", "::", 1))
+	if strings.IndexByte(host, ':') >= 0 {
+		host = strings.Replace(host, ":::", "::", 1)
+	}
+	return netip.ParseAddr(host)
 }
 
 func hostnameValid(s string) bool {
@@ -135,13 +141,25 @@ func hostnameValid(s string) bool {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_') {
+		if !hostChar[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// hostChar marks what stands in a host name or an IPv4 address; the underscore is
+// there because names in use have it.
+var hostChar = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	t['-'], t['.'], t['_'] = true, true, true
+	return t
+}()
 
 func schemeValid(s string) bool {
 	for i := 0; i < len(s); i++ {
@@ -154,6 +172,9 @@ func schemeValid(s string) bool {
 }
 
 func escapesValid(s string) bool {
+	if strings.IndexByte(s, '%') < 0 {
+		return true
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
 			continue
@@ -200,11 +221,11 @@ func unhex(c byte) int {
 func (u URI) IsSIP() bool { return sipScheme(u.Scheme) }
 
 func sipScheme(s string) bool {
-	return s == "sip" || strings.EqualFold(s, "sip") || strings.EqualFold(s, "sips")
+	return s == "sip" || EqualFold(s, "sip") || EqualFold(s, "sips")
 }
 
 // IsScheme compares the scheme without regard to case.
-func (u URI) IsScheme(s string) bool { return strings.EqualFold(u.Scheme, s) }
+func (u URI) IsScheme(s string) bool { return EqualFold(u.Scheme, s) }
 
 // String returns the URI as it was parsed.
 func (u URI) String() string { return u.raw }
@@ -232,7 +253,7 @@ func (u URI) Equal(v URI) bool {
 	if u.raw == v.raw { // even with a parameter given twice, which equals nothing else
 		return true
 	}
-	if !strings.EqualFold(u.Scheme, v.Scheme) {
+	if !EqualFold(u.Scheme, v.Scheme) {
 		return false
 	}
 	if !u.IsSIP() {
@@ -251,7 +272,7 @@ func hostEqual(u, v URI) bool {
 		b, ok2 := v.Addr()
 		return ok1 && ok2 && a == b
 	}
-	return u.ipv6 == v.ipv6 && strings.EqualFold(u.Host, v.Host)
+	return u.ipv6 == v.ipv6 && EqualFold(u.Host, v.Host)
 }
 
 // paramsEqual checks the parameters of a against those of b: one that stands in
@@ -273,8 +294,8 @@ func paramsEqual(a, b Params) bool {
 			continue
 		}
 		switch {
-		case strings.EqualFold(name, "user"), strings.EqualFold(name, "ttl"), strings.EqualFold(name, "method"),
-			strings.EqualFold(name, "maddr"), strings.EqualFold(name, "transport"):
+		case EqualFold(name, "user"), EqualFold(name, "ttl"), EqualFold(name, "method"),
+			EqualFold(name, "maddr"), EqualFold(name, "transport"):
 			return false
 		}
 	}

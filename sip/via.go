@@ -13,8 +13,22 @@ type Via struct {
 	Params    Params
 	Branch    string
 
-	head string // sent-protocol and sent-by as received
-	ipv6 bool
+	head  string // sent-protocol and sent-by as received
+	ipv6  bool
+	rport bool // the parameter stands there
+	maddr bool
+}
+
+// Rport reports that the client asked for answers at the port its request came from
+// (RFC 3581 §3).
+func (v Via) Rport() bool { return v.rport }
+
+// Maddr returns the parameter of that name (RFC 3261 §18.1.1).
+func (v Via) Maddr() (value string, found bool) {
+	if !v.maddr {
+		return "", false
+	}
+	return v.Params.Get("maddr")
 }
 
 // MagicCookie begins every branch of RFC 3261 (§8.1.1.7).
@@ -27,7 +41,7 @@ func ParseVia(s string) (Via, error) {
 	s = trim(s)
 	var v Via
 	name, rest, ok := strings.Cut(s, "/")
-	if !ok || !strings.EqualFold(trim(name), "SIP") {
+	if !ok || !EqualFold(trim(name), "SIP") {
 		return v, errVia
 	}
 	version, rest, ok := strings.Cut(rest, "/")
@@ -59,14 +73,15 @@ func ParseVia(s string) (Via, error) {
 	}
 	v.Params = Params(rest[n:])
 	v.head = trim(s[:len(s)-len(rest)+n])
-	if !viaParamsValid(v.Params, &v.Branch) {
+	if !v.readParams() {
 		return v, errVia
 	}
 	return v, nil
 }
 
-func viaParamsValid(p Params, branch *string) bool {
-	for {
+// readParams is false when the parameters do not read as such.
+func (v *Via) readParams() bool {
+	for p := v.Params; ; {
 		name, value, rest, done, ok := p.Next()
 		if !ok {
 			return false
@@ -74,8 +89,14 @@ func viaParamsValid(p Params, branch *string) bool {
 		if done {
 			return true
 		}
-		if len(name) == len("branch") && strings.EqualFold(name, "branch") {
-			*branch = value
+		switch len(name) {
+		case len("branch"):
+			if EqualFold(name, "branch") {
+				v.Branch = value
+			}
+		case len("rport"): // and maddr
+			v.rport = v.rport || EqualFold(name, "rport")
+			v.maddr = v.maddr || EqualFold(name, "maddr")
 		}
 		p = rest
 	}

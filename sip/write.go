@@ -131,10 +131,10 @@ func (m *Message) appendTopVia(dst []byte, f *field, src netip.AddrPort) []byte 
 		}
 		p = next
 		switch {
-		case strings.EqualFold(name, "rport"):
+		case EqualFold(name, "rport"):
 			rport = true
 			continue
-		case strings.EqualFold(name, "received"):
+		case EqualFold(name, "received"):
 			continue
 		}
 		dst = append(dst, ';')

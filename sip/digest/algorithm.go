@@ -4,7 +4,8 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/sha512"
-	"strings"
+
+	"rollcall/sip"
 )
 
 // Algorithm is a hash of RFC 7616 §6.1 as RFC 8760 §2.1 lets SIP use it.
@@ -45,7 +46,7 @@ func (a Algorithm) Size() int {
 // ParseAlgorithm reads the name on the wire, in any case (RFC 3261 §7.3.1).
 func ParseAlgorithm(s string) (Algorithm, bool) {
 	for a := range Algorithm(algorithms) {
-		if strings.EqualFold(s, a.String()) {
+		if sip.EqualFold(s, a.String()) {
 			return a, true
 		}
 	}

@@ -1,6 +1,10 @@
 package digest
 
-import "strings"
+import (
+	"strings"
+
+	"rollcall/sip"
+)
 
 // Challenge is what a server asks for in WWW-Authenticate or Proxy-Authenticate
 // (RFC 7616 §3.3, RFC 3261 §22.4). One field holds one challenge for one
@@ -58,24 +62,24 @@ func ParseChallenge(field string) (Challenge, error) {
 			return Challenge{}, ErrLimits
 		}
 		switch {
-		case strings.EqualFold(name, "realm"):
+		case sip.EqualFold(name, "realm"):
 			c.Realm = value
-		case strings.EqualFold(name, "nonce"):
+		case sip.EqualFold(name, "nonce"):
 			c.Nonce = value
-		case strings.EqualFold(name, "opaque"):
+		case sip.EqualFold(name, "opaque"):
 			c.Opaque = value
-		case strings.EqualFold(name, "stale"):
-			c.Stale = strings.EqualFold(value, "true")
-		case strings.EqualFold(name, "algorithm"):
+		case sip.EqualFold(name, "stale"):
+			c.Stale = sip.EqualFold(value, "true")
+		case sip.EqualFold(name, "algorithm"):
 			var ok bool
 			c.Algorithm, ok = ParseAlgorithm(value)
 			unsupported = unsupported || !ok
-		case strings.EqualFold(name, "qop"):
+		case sip.EqualFold(name, "qop"):
 			qop = true
 			for value != "" {
 				var q string
 				q, value, _ = strings.Cut(value, ",")
-				c.QOP = c.QOP || strings.EqualFold(strings.TrimSpace(q), "auth")
+				c.QOP = c.QOP || sip.EqualFold(strings.TrimSpace(q), "auth")
 			}
 		}
 	}

@@ -3,7 +3,8 @@ package digest
 import (
 	"crypto/subtle"
 	"encoding/hex"
-	"strings"
+
+	"rollcall/sip"
 )
 
 // Credentials are what a client sends in Authorization or Proxy-Authorization
@@ -97,7 +98,7 @@ func ParseCredentials(field string) (Credentials, error) {
 			c.Opaque = value
 		case gotQOP:
 			c.QOP = value
-			unsupported = unsupported || !strings.EqualFold(value, "auth")
+			unsupported = unsupported || !sip.EqualFold(value, "auth")
 		case gotNC:
 			// In quotes against the grammar: libpurple does that, and sends no qop
 			// with it, so that it counts for nothing.
@@ -126,39 +127,39 @@ func ParseCredentials(field string) (Credentials, error) {
 func credentialParam(name string) int {
 	switch len(name) {
 	case 2:
-		if strings.EqualFold(name, "nc") {
+		if sip.EqualFold(name, "nc") {
 			return gotNC
 		}
 	case 3:
-		if strings.EqualFold(name, "uri") {
+		if sip.EqualFold(name, "uri") {
 			return gotURI
 		}
-		if strings.EqualFold(name, "qop") {
+		if sip.EqualFold(name, "qop") {
 			return gotQOP
 		}
 	case 5:
-		if strings.EqualFold(name, "realm") {
+		if sip.EqualFold(name, "realm") {
 			return gotRealm
 		}
-		if strings.EqualFold(name, "nonce") {
+		if sip.EqualFold(name, "nonce") {
 			return gotNonce
 		}
 	case 6:
-		if strings.EqualFold(name, "cnonce") {
+		if sip.EqualFold(name, "cnonce") {
 			return gotCNonce
 		}
-		if strings.EqualFold(name, "opaque") {
+		if sip.EqualFold(name, "opaque") {
 			return gotOpaque
 		}
 	case 8:
-		if strings.EqualFold(name, "username") {
+		if sip.EqualFold(name, "username") {
 			return gotUsername
 		}
-		if strings.EqualFold(name, "response") {
+		if sip.EqualFold(name, "response") {
 			return gotResponse
 		}
 	case 9:
-		if strings.EqualFold(name, "algorithm") {
+		if sip.EqualFold(name, "algorithm") {
 			return gotAlgorithm
 		}
 	}
@@ -191,8 +192,8 @@ func parseCount(s string) (n uint32, ok bool) {
 // cost an allocation.
 const stackBytes = 512
 
-// compute returns the response in hex, a.Size()*2 bytes of it.
-func (c *Credentials) compute(s *Secrets, method string) (out [2 * maxSize]byte) {
+// compute returns the response, a.Size() bytes of it.
+func (c *Credentials) compute(s *Secrets, method string) [maxSize]byte {
 	var buf [stackBytes]byte
 	var ha1, ha2 [2 * maxSize]byte
 	a, n := c.Algorithm, c.Algorithm.Size()
@@ -221,33 +222,27 @@ func (c *Credentials) compute(s *Secrets, method string) (out [2 * maxSize]byte)
 	}
 	b = append(b, ':')
 	b = append(b, ha2[:2*n]...)
-	h = a.sum(b)
-	hex.Encode(out[:], h[:n])
-	return out
+	return a.sum(b)
 }
 
 // Verify reports whether the response was made with the secret for a request of
 // that method. The time it takes does not tell how much of the response is right.
 func (c *Credentials) Verify(s *Secrets, method string) bool {
 	want := c.compute(s, method)
-	n := 2 * c.Algorithm.Size()
-	var got [2 * maxSize]byte
-	if copy(got[:], c.Response) != n || len(c.Response) != n {
-		// Compare all the same: the length is the peer's own and tells nothing.
-		got[0] = 'x'
-	}
-	for i := range got { // LHEX is lower case; be tolerant
-		if 'A' <= got[i] && got[i] <= 'F' {
-			got[i] += 'a' - 'A'
-		}
-	}
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	n := c.Algorithm.Size()
+	var text [2 * maxSize]byte
+	var got [maxSize]byte
+	// What does not decode is compared all the same: that it does not is the peer's
+	// own doing and tells nothing. LHEX is lower case; be tolerant.
+	_, err := hex.Decode(got[:n], text[:copy(text[:2*n], c.Response)])
+	right := subtle.ConstantTimeCompare(got[:n], want[:n]) == 1
+	return right && err == nil && len(c.Response) == 2*n
 }
 
 // AppendResponse writes the right response in hex behind dst: the client's side.
 func (c *Credentials) AppendResponse(dst []byte, s *Secrets, method string) []byte {
 	h := c.compute(s, method)
-	return append(dst, h[:2*c.Algorithm.Size()]...)
+	return hex.AppendEncode(dst, h[:c.Algorithm.Size()])
 }
 
 // Append writes the field's value behind dst.

@@ -37,7 +37,7 @@ var (
 func cutScheme(s string) (rest string, err error) {
 	s = trimLeft(s)
 	const scheme = "Digest"
-	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
+	if len(s) < len(scheme) || !sip.EqualFold(s[:len(scheme)], scheme) {
 		return "", ErrScheme
 	}
 	rest = s[len(scheme):]
@@ -70,11 +70,15 @@ func nextParam(s string) (name, value, rest string, err error) {
 	}
 	s = trimLeft(s[1:])
 	if s != "" && s[0] == '"' {
-		end := quotedEnd(s)
-		if end < 0 {
-			return "", "", "", ErrMalformed
+		end := 1 + strings.IndexByte(s[1:], '"')
+		if end > 0 && strings.IndexByte(s[1:end], '\\') < 0 { // nearly always
+			value, s = s[1:end], s[end+1:]
+		} else {
+			if end = quotedEnd(s); end < 0 {
+				return "", "", "", ErrMalformed
+			}
+			value, s = sip.Unquote(s[:end]), s[end:]
 		}
-		value, s = sip.Unquote(s[:end]), s[end:]
 	} else {
 		// Wider than a token: some leave the quotes of a URI away.
 		n = 0

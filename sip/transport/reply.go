@@ -23,13 +23,13 @@ func ReplyFlow(via sip.Via, f Flow) Flow {
 	if port == 0 {
 		port = defaultPort
 	}
-	if maddr, ok := via.Params.Get("maddr"); ok {
+	if maddr, ok := via.Maddr(); ok {
 		if a, err := netip.ParseAddr(strings.Trim(maddr, "[]")); err == nil && a.Unmap() == f.Remote.Addr() {
 			f.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
 			return f
 		}
 	}
-	if !via.Params.Has("rport") {
+	if !via.Rport() {
 		f.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
 	}
 	return f
