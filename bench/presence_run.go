@@ -35,7 +35,7 @@ func Presence(ctx context.Context, o Options) (*Report, error) {
 
 	r := e.newReport("presence")
 	r.Presentities, r.Watchers = o.Presentities, o.Watchers
-	if r.MemoryStart, err = e.memory(ctx); err != nil {
+	if r.MemoryStart, err = e.memory(ctx, 0); err != nil {
 		return nil, err
 	}
 	setup := phase{name: "subscribe", kind: kindSubscribe, rate: o.holdRate(), window: o.Window, count: len(e.presence.subs), inOrder: true}
@@ -66,7 +66,7 @@ func Presence(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r.Algorithm = e.alg
-	if r.MemoryEnd, err = e.memory(ctx); err != nil {
+	if r.MemoryEnd, err = e.memory(ctx, TransactionLife); err != nil {
 		return nil, err
 	}
 	p := e.presence
@@ -102,14 +102,14 @@ func (e *engine) holdFirst(ctx context.Context, setup phase) (uint64, error) {
 			return 0, err
 		}
 	}
-	return e.memory(ctx)
+	return e.memory(ctx, TransactionLife)
 }
 
 // memory is that of the server; where each subscription's share of it is
-// wanted, once it is at rest.
-func (e *engine) memory(ctx context.Context) (uint64, error) {
+// wanted, once it is at rest, after some time at least.
+func (e *engine) memory(ctx context.Context, after time.Duration) (uint64, error) {
 	if e.o.Hold > 0 && len(e.o.ServerPID) > 0 {
-		return SettledMemory(ctx, e.o.ServerPID)
+		return SettledMemory(ctx, e.o.ServerPID, after)
 	}
 	return Memory(e.o.ServerPID)
 }

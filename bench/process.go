@@ -53,14 +53,24 @@ func Memory(pids []int) (uint64, error) {
 	return sum, err
 }
 
-// SettledMemory returns what [Memory] does once it has not fallen for three
-// seconds: a garbage collector gives back late. It waits 30 s at most.
-func SettledMemory(ctx context.Context, pids []int) (uint64, error) {
-	const still = 3
+// TransactionLife is how long a server remembers a transaction that it has answered, over
+// UDP (Timer J, RFC 3261 §17.2.2), and a little more.
+const TransactionLife = 34 * time.Second
+
+// SettledMemory returns what [Memory] does after some time, such as
+// [TransactionLife], once it has not fallen for ten seconds: a garbage
+// collector gives back late. It waits 40 s more at most.
+func SettledMemory(ctx context.Context, pids []int, after time.Duration) (uint64, error) {
+	const still = 10
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(after):
+	}
 	lowest, rest := ^uint64(0), 0
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for range 30 {
+	for range 40 {
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()

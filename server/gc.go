@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
+	"time"
 )
 
 // The heap may grow between two collections by roomFactor times what it is below
@@ -44,4 +47,39 @@ func paceGC() {
 		}
 		again(nil)
 	})
+}
+
+// A server is quiet when it allocates less than quietBytes in a time of quietTick. Nobody
+// collects then, and what the last burst left would stay for two minutes: so it is collected
+// after quietFirst such times, and after quietAgain, when the transactions of the burst are
+// forgotten too (32 s over UDP, RFC 3261 §17.2.2).
+const (
+	quietTick  = 5 * time.Second
+	quietBytes = 4 << 20
+	quietFirst = 1
+	quietAgain = 7
+)
+
+// collectWhenQuiet gives memory back after a burst, until ctx ends.
+func collectWhenQuiet(ctx context.Context) {
+	tick := time.NewTicker(quietTick)
+	defer tick.Stop()
+	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(allocated)
+	last, quiet := allocated[0].Value.Uint64(), quietAgain
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(allocated)
+		now := allocated[0].Value.Uint64()
+		if now-last >= quietBytes {
+			quiet = 0
+		} else if quiet++; quiet == quietFirst || quiet == quietAgain {
+			runtime.GC()
+		}
+		last = now
+	}
 }

@@ -107,6 +107,7 @@ func (s *Server) Run(ctx context.Context) error {
 	faults := make(chan error, 2)
 	servers, err := s.listen(faults)
 	if err == nil {
+		s.work.Go(func() { collectWhenQuiet(s.ctx) })
 		s.work.Go(func() { s.tend(s.ctx, s.segments) })
 		if s.index != nil {
 			s.work.Go(func() { s.index.Run(s.ctx) })

@@ -240,7 +240,7 @@ func (p *plan) memory(ctx context.Context, r *results) error {
 
 // hold registers the users and waits until the server's memory is at rest.
 func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
-	before, err := bench.SettledMemory(ctx, s.pids)
+	before, err := bench.SettledMemory(ctx, s.pids, 0)
 	if err != nil {
 		return memory{}, err
 	}
@@ -251,7 +251,7 @@ func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	after, err := bench.SettledMemory(ctx, s.pids)
+	after, err := bench.SettledMemory(ctx, s.pids, bench.TransactionLife)
 	if err != nil {
 		return memory{}, err
 	}
