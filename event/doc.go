@@ -12,6 +12,6 @@
 // not answered the last NOTIFY gets the latest state when it has, so a storm of
 // changes becomes few NOTIFYs and always the last state.
 //
-// Left out: conditions of SUBSCRIBE (RFC 5839) and adaptive-min-rate (RFC 6446) over a
-// restart, after which the state is told once; filters and a list in one SUBSCRIBE.
+// Left out: conditions of SUBSCRIBE (RFC 5839) over a restart, after which the state is
+// told once; a filter and a list in the body of one SUBSCRIBE.
 package event

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,4 +57,35 @@ func TestRestart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRatesAfterRestart: the rates that a watcher asked for are kept over a restart (RFC 6446).
+func TestRatesAfterRestart(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		etag := h.tells("one", "")
+		p := h.phone("alice").watches("Event: board;max-rate=0.1;adaptive-min-rate=0.05")
+		q := h.phone("carol").watches("Event: board;min-rate=0.05")
+		settle(time.Minute)
+		h.stop()
+		h.open()
+		settle(time.Second)
+		for _, p := range []*phone{p, q} {
+			if state := p.last().state; !strings.Contains(state, "min-rate=0.050") {
+				t.Errorf("Subscription-State: %s", state)
+			}
+			from := len(p.notices())
+			settle(100 * time.Second)
+			if n := len(p.notices()) - from; n < 4 || n > 7 {
+				t.Errorf("%d NOTIFYs in 100 seconds", n)
+			}
+		}
+		from := len(p.notices())
+		for i := range 20 {
+			etag = h.tells(fmt.Sprint(i), etag)
+			settle(time.Second)
+		}
+		if n := len(p.notices()) - from; n > 3 {
+			t.Errorf("%d NOTIFYs in 20 seconds", n)
+		}
+	})
 }

@@ -27,7 +27,7 @@ func storedSubscription(t testing.TB, ofList bool) *subscription {
 		watcher: address(t, "sip:alice@example.com"), device: "urn:uuid:1", event: "board;id=1",
 		view:     View{Class: "c", Type: "text/plain", Filter: "<f/>", Params: "p"},
 		standing: Active, rule: "rule", since: time.UnixMilli(1_800_000_000_000).UTC(), expires: time.UnixMilli(1_800_000_600_000).UTC(),
-		minGap: time.Second, maxGap: time.Minute, bound: 4096,
+		minGap: time.Second, maxGap: time.Minute, pace: newPace(2*time.Minute, time.Now()), bound: 4096,
 	}
 	if ofList {
 		k.spec.Name += listSuffix

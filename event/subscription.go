@@ -38,7 +38,7 @@ type subscription struct {
 	expires  time.Time
 	minGap   time.Duration // RFC 6446 max-rate
 	maxGap   time.Duration // RFC 6446 min-rate
-	pace     *pace         // RFC 6446 adaptive-min-rate, nil for none; it does not outlive the process
+	pace     *pace         // RFC 6446 adaptive-min-rate, nil for none
 
 	number uint32 // CSeq of the last NOTIFY, and the version of its document
 	bound  uint32 // number is stored no further than here: a restart goes on from it
@@ -106,6 +106,7 @@ func (s *subscription) item() store.Item {
 	b = binary.AppendUvarint(b, uint64(s.bound))
 	b = binary.AppendUvarint(b, uint64(s.minGap))
 	b = binary.AppendUvarint(b, uint64(s.maxGap))
+	b = binary.AppendUvarint(b, uint64(s.pace.rate()))
 	b = appendTime(b, s.since)
 	flow, _ := s.flow.AppendBinary(nil) // never fails
 	b = appendText(b, string(flow))
@@ -222,6 +223,9 @@ func decodeSubscription(i store.Item) (s *subscription, pkg string, aor sip.AOR,
 	}
 	d.PeerCSeq, s.bound = uint32(r.number()), uint32(r.number())
 	s.minGap, s.maxGap = time.Duration(r.number()), time.Duration(r.number())
+	if gap := time.Duration(r.number()); gap > 0 { // which NOTIFYs it counted is not kept
+		s.pace = newPace(gap, time.Now())
+	}
 	s.since = r.time()
 	flow := r.text()
 	if r.bad || s.flow.UnmarshalBinary([]byte(flow)) != nil {
