@@ -181,9 +181,10 @@ func (c *conn) read() {
 		}
 		have += n
 		full := have == len(buf)
-		corked := c.cork()
-		used, ok := c.frame(&m, buf[:have])
-		if corked {
+		t := turn{c: c, corked: c.cork()}
+		used, ok := c.frame(&m, buf[:have], &t)
+		t.end()
+		if t.corked {
 			c.drain()
 		}
 		if !ok {
@@ -216,7 +217,7 @@ func (c *conn) ping(n int) {
 // frame hands on every whole message in b and returns how many bytes it used.
 // After a framing error the message is answered where it can be and the stream
 // ends (ok is false): what follows can't be found.
-func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
+func (c *conn) frame(m *sip.Message, b []byte, t *turn) (used int, ok bool) {
 	for used < len(b) {
 		skip, length, err := sip.FrameStream(b[used:], c.t.o.Limits.MessageBytes)
 		used += skip
@@ -233,7 +234,11 @@ func (c *conn) frame(m *sip.Message, b []byte) (used int, ok bool) {
 		if length == 0 {
 			return used, true
 		}
-		c.t.dispatch(m, b[used:used+length:used+length], c.flow)
+		one := b[used : used+length : used+length]
+		if later := c.t.o.Later; later != nil && later(one) {
+			t.await()
+		}
+		c.t.dispatch(m, one, c.flow)
 		used += length
 	}
 	return used, true

@@ -48,8 +48,8 @@ type Options struct {
 
 	// Later tells, by its bytes, of a message that may wait until the others that
 	// have arrived are served. When more arrives than is served, those are set aside
-	// in memory, so that the socket's buffer has room for the rest. Over UDP only.
-	// It may be nil: nothing waits.
+	// in memory, so that the socket's buffer has room for the rest; those of connections
+	// stay in the connection. It may be nil: nothing waits.
 	Later   func(b []byte) bool
 	Backlog int // bytes set aside for each UDP listener; what is over it is dropped; 64 MiB
 
@@ -113,6 +113,7 @@ type Transport struct {
 	wg      sync.WaitGroup
 	closing atomic.Bool
 	queued  atomic.Int64 // bytes that wait for connections
+	turns   chan struct{}
 
 	gathering  gathering
 	nextReader atomic.Uint32 // in turn
@@ -140,7 +141,7 @@ func New(h Handler, o Options) *Transport {
 		udp: map[netip.AddrPort]*udpListener{}, tcp: map[netip.AddrPort]net.Listener{},
 		conns: map[uint64]*conn{}, outbound: map[netip.AddrPort]*conn{},
 		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{}, dialingTo: map[netip.Addr]int{},
-		local: map[netip.Addr]netip.Addr{},
+		local: map[netip.Addr]netip.Addr{}, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
 
