@@ -77,6 +77,7 @@ func routes(b Backend) *http.ServeMux {
 	recordRoutes(mux, b)
 	streamRoutes(mux, b)
 	nameRoutes(mux, b)
+	aliasRoutes(mux, b)
 	messageRoutes(mux, b)
 	exportRoutes(mux, b)
 	administrationRoutes(mux, b)

@@ -85,13 +85,13 @@ func parseAOR(s string) (sip.AOR, error) {
 func translate(err error) error {
 	var faults *auth.Faults
 	switch {
-	case errors.Is(err, auth.ErrNoAccount):
+	case errors.Is(err, auth.ErrNoAccount), errors.Is(err, auth.ErrNoAlias):
 		return &namedError{err.Error(), ErrNotFound}
 	case errors.Is(err, auth.ErrExists):
 		return &namedError{err.Error(), ErrExists}
 	case errors.Is(err, auth.ErrQuarantine) && !errors.As(err, &faults):
 		return &namedError{err.Error(), ErrRefused}
-	case errors.Is(err, auth.ErrDomain), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrNoPassword), errors.As(err, &faults):
+	case errors.Is(err, auth.ErrDomain), errors.Is(err, auth.ErrAlias), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrNoPassword), errors.As(err, &faults):
 		return &namedError{err.Error(), ErrInvalid}
 	}
 	return err

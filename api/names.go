@@ -18,12 +18,12 @@ type Names interface {
 	NameReport(ctx context.Context, actor string, days int) (*NameReport, error)
 }
 
-// NameReport is the name space: each account with its use, and the names that are
-// in quarantine.
+// NameReport is the name space: each account with its use, and the aliases.
 type NameReport struct {
 	// Since is from when on the record was read. Who did nothing since is unused.
 	Since    time.Time `json:"since"`
 	Accounts []NameUse `json:"accounts"`
+	Aliases  []Alias   `json:"aliases"`
 }
 
 // NameUse is an account with its use.
@@ -36,6 +36,8 @@ type NameUse struct {
 	Created  time.Time `json:"created"`
 	// Programs are the tokens that act as the account, by name: what it is for, when it is no person's.
 	Programs []string `json:"programs,omitempty"`
+	// Aliases are its further addresses, each with its purpose behind it in parentheses.
+	Aliases []string `json:"aliases,omitempty"`
 	// Unused: it was there all the time, and neither registered nor did anything.
 	Unused bool `json:"unused"`
 	// Last is when it sent or took a message, watched somebody at a full hour, or registered; absent: not since then.
@@ -50,7 +52,7 @@ type NameUse struct {
 }
 
 // NameHeader names the columns of a line.
-var NameHeader = []string{"aor", "display_name", "email", "unit", "state", "last", "sent", "received", "devices", "source", "client", "programs", "created"}
+var NameHeader = []string{"aor", "display_name", "email", "unit", "state", "last", "sent", "received", "devices", "source", "client", "programs", "aliases", "created"}
 
 // State is "disabled", "unused" or "used".
 func (n *NameUse) State() string {
@@ -72,7 +74,7 @@ func (n *NameUse) Line(zone *time.Location) []string {
 		return t.In(zone).Format(time.RFC3339)
 	}
 	return []string{n.AOR, n.Name, n.Email, n.Unit, n.State(), at(n.Last), strconv.FormatUint(n.Sent, 10), strconv.FormatUint(n.Received, 10),
-		strconv.Itoa(n.Devices), n.Source, n.Client, strings.Join(n.Programs, ";"), at(n.Created)}
+		strconv.Itoa(n.Devices), n.Source, n.Client, strings.Join(n.Programs, ";"), strings.Join(n.Aliases, ";"), at(n.Created)}
 }
 
 // WriteCSV writes a header and a line for each account.

@@ -59,6 +59,7 @@ type Users interface {
 	// Export writes the accounts in the form that Import reads, with empty passwords: an import then leaves the
 	// passwords of accounts as they are.
 	Export(ctx context.Context, csv io.Writer) error
+	Aliases
 }
 
 // namedError has the text of whoever found the error, package auth or the server at the other end of the socket, and

@@ -102,7 +102,8 @@ const (
 	tagSize        = 37
 	tagFromGroups  = 38
 	tagToGroups    = 39
-	tagLast        = tagToGroups
+	tagAlias       = 40
+	tagLast        = tagAlias
 )
 
 // private are the tags that stand with the content when there is one: they
@@ -172,6 +173,8 @@ func (r *Record) text(tag uint64) *string {
 		return &r.FromGroups
 	case tagToGroups:
 		return &r.ToGroups
+	case tagAlias:
+		return &r.Alias
 	case tagActor:
 		return &r.Actor
 	case tagAction:
@@ -195,7 +198,7 @@ func (r *Record) check() (int, error) {
 	for _, s := range [...]string{
 		r.Node, r.Channel, r.From, r.To, r.FromName, r.Subject, r.CallID, r.Branch, r.Method, r.RequestURI, r.Source, r.Flow,
 		r.Device, r.UserAgent, r.ContentType, r.MessageID, r.Date, r.Decision, r.Rule, r.Reason, r.Target,
-		r.Policy, r.Flags, r.Class, r.FromUnit, r.ToUnit, r.FromGroups, r.ToGroups, r.Actor, r.Action, r.Object,
+		r.Policy, r.Flags, r.Class, r.FromUnit, r.ToUnit, r.FromGroups, r.ToGroups, r.Actor, r.Action, r.Object, r.Alias,
 	} {
 		n += len(s) + 4
 		longest = max(longest, len(s))
@@ -305,6 +308,7 @@ func (r *Record) encode(b []byte, keys Sealer) ([]byte, error) {
 	b = appendNumber(b, tagSize, r.Size)
 	b = appendText(b, tagFromGroups, r.FromGroups)
 	b = appendText(b, tagToGroups, r.ToGroups)
+	b = appendText(b, tagAlias, r.Alias)
 	binary.LittleEndian.PutUint32(b[start+atEnvelope:], uint32(len(b)-start-recordHead))
 	switch {
 	case !content:

@@ -165,7 +165,7 @@ func asMap(r *Record) map[int]string {
 		1: r.Node, 5: r.Channel, 6: r.From, 7: r.To, 8: r.FromName, 9: r.Subject, 10: r.CallID, 12: r.Branch, 13: r.Method,
 		14: r.RequestURI, 15: r.Source, 16: r.Flow, 17: r.Device, 18: r.UserAgent, 19: r.ContentType, 20: r.MessageID, 21: r.Date,
 		22: r.Decision, 23: r.Rule, 26: r.Reason, 27: r.Target, 29: r.Policy, 30: r.Flags, 31: r.Class, 32: r.FromUnit, 33: r.ToUnit, 34: r.Actor, 35: r.Action, 36: r.Object,
-		38: r.FromGroups, 39: r.ToGroups,
+		38: r.FromGroups, 39: r.ToGroups, 40: r.Alias,
 	}
 	for tag, n := range map[int]uint64{4: uint64(r.Direction), 11: uint64(r.CSeq), 24: uint64(r.Disposition), 25: uint64(r.Status), 37: r.Size} {
 		if n > 0 {

@@ -62,18 +62,18 @@ func (m *matcher) matches(r *Record) bool {
 		}
 	}
 	for _, p := range m.to {
-		if !isParty(r.To, p) {
+		if !isParty(r.To, p) && !isParty(r.Alias, p) {
 			return false
 		}
 	}
 	for _, p := range m.with {
-		if !isParty(r.From, p) && !isParty(r.To, p) {
+		if !isParty(r.From, p) && !isParty(r.To, p) && !isParty(r.Alias, p) {
 			return false
 		}
 	}
 	for _, c := range m.conversations {
 		from := slices.ContainsFunc(c, func(p string) bool { return isParty(r.From, p) })
-		to := slices.ContainsFunc(c, func(p string) bool { return isParty(r.To, p) })
+		to := slices.ContainsFunc(c, func(p string) bool { return isParty(r.To, p) || isParty(r.Alias, p) })
 		if !from && !to || len(c) > 1 && !(from && to) {
 			return false
 		}

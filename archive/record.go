@@ -114,6 +114,7 @@ type Record struct {
 	Channel   string // "sip-message" …
 
 	From, To string // AORs, "sip:alice@example.com"
+	Alias    string // the address that was asked for, where it is not To but an alias of that account
 	FromName string // display name
 	Subject  string
 

@@ -23,6 +23,7 @@ type View struct {
 	Channel      string    `json:"channel,omitempty"`
 	From         string    `json:"from,omitempty"`
 	To           string    `json:"to,omitempty"`
+	Alias        string    `json:"alias,omitempty"` // of To, when that is what was asked for
 	FromName     string    `json:"from_name,omitempty"`
 	Conversation string    `json:"conversation,omitempty"`
 	Subject      string    `json:"subject,omitempty"`
@@ -69,7 +70,7 @@ type View struct {
 func (r *Record) View(raw bool) View {
 	v := View{
 		Seq: r.Seq, ID: r.ID, Type: r.Type.String(), Node: r.Node, Received: r.Received, Archived: r.Archived,
-		Direction: r.Direction.String(), Channel: r.Channel, From: r.From, To: r.To, FromName: r.FromName,
+		Direction: r.Direction.String(), Channel: r.Channel, From: r.From, To: r.To, Alias: r.Alias, FromName: r.FromName,
 		Conversation: r.Conversation(), Subject: r.Subject, CallID: r.CallID, CSeq: r.CSeq, Branch: r.Branch,
 		Method: r.Method, RequestURI: r.RequestURI, Source: r.Source, Flow: r.Flow, Device: r.Device,
 		UserAgent: r.UserAgent, ContentType: r.ContentType, MessageID: r.MessageID, Date: r.Date,
@@ -152,6 +153,7 @@ func (s *Shown) WriteText(w io.Writer) error {
 	}
 	line("from", from)
 	line("to", v.To)
+	line("alias", v.Alias)
 	line("direction", v.Direction)
 	line("channel", v.Channel)
 	line("subject", v.Subject)

@@ -291,6 +291,14 @@ func (d *Directory) plan(ctx context.Context, f *importFile, faults *Faults) (*i
 	if err != nil {
 		return nil, err
 	}
+	aliases, err := d.Aliases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alias := map[string]Alias{}
+	for _, a := range aliases {
+		alias[a.AOR.String()] = a
+	}
 	owners := make([]string, 0, loadChunk)
 	for from := 0; from < len(f.rows); from += loadChunk {
 		rows := f.rows[from:min(from+loadChunk, len(f.rows))]
@@ -306,6 +314,9 @@ func (d *Directory) plan(ctx context.Context, f *importFile, faults *Faults) (*i
 			step := importStep{row: &rows[i], old: there[i]}
 			if rows[i].password == "" && there[i].account == nil {
 				faults.add(rows[i].line, ErrNoPassword)
+			}
+			if a, ok := alias[rows[i].account.AOR.String()]; ok {
+				faults.add(rows[i].line, d.taken(a.AOR.String(), a))
 			}
 			if owner := rows[i].account.AOR.String(); there[i].account == nil && former[owner] {
 				if err := d.quarantined(ctx, owner); errors.Is(err, ErrQuarantine) {

@@ -25,6 +25,8 @@ type Directory struct {
 	store   store.Store
 	table   *store.Table[*Account]
 	former  *store.Table[Former]
+	aliases *store.Table[Alias]
+	owners  owners // of the aliases
 	domains []string
 	cache   *cache // nil for a local store
 
@@ -45,15 +47,19 @@ func NewDirectory(s store.Store, domains []string) (*Directory, error) {
 	d.table = store.NewTable(s, accountKind,
 		func(a *Account) (store.Item, error) { return store.Item{Value: a.encode()}, nil },
 		func(i store.Item) (*Account, error) { return decode(viewValue(i.Value)) })
-	d.former = newFormer(s)
-	if s.Local() {
-		return d, nil
+	d.former, d.aliases = newFormer(s), newAliases(s)
+	if s.Local() { // nobody else changes it
+		return d, d.readAliases(context.Background())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	hints, err := d.table.Watch(ctx)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("watch accounts: %w", err)
+	}
+	if err := d.followAliases(ctx); err != nil {
+		cancel()
+		return nil, err
 	}
 	d.stop = cancel
 	d.cache = newCache()
@@ -218,6 +224,9 @@ func (d *Directory) change(ctx context.Context, aor sip.AOR, f func(*Account)) e
 func (d *Directory) update(ctx context.Context, aor sip.AOR, decide func(old *Account) (*Account, error)) error {
 	if !d.Serves(aor.Domain()) {
 		return fmt.Errorf("%s: %w", aor, ErrDomain)
+	}
+	if err := d.notAlias(ctx, aor.String()); err != nil {
+		return err
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	_, err := d.table.Update(ctx, aor.String(), func(items []*Account) ([]store.Change, error) {

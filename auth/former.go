@@ -44,23 +44,44 @@ func newFormer(s store.Store) *store.Table[Former] {
 		})
 }
 
-// GiveUp deletes an account, or returns ErrNoAccount, and keeps its name from
-// being given to another one until then. A time that is past keeps it from
+// GiveUp deletes an account, or returns ErrNoAccount, with its aliases, and keeps
+// the names from being given to another one until then. A time that is past keeps it from
 // nobody. What else is stored under the AOR is not touched.
 func (d *Directory) GiveUp(ctx context.Context, aor sip.AOR, until time.Time) error {
 	if _, err := d.Get(ctx, aor); err != nil {
 		return fmt.Errorf("account %s: %w", aor, err)
 	}
-	if now := time.Now(); until.After(now) {
-		c, err := d.former.Put(Former{AOR: aor, Gone: now, Until: until})
-		if err == nil {
-			_, err = d.former.Apply(ctx, aor.String(), store.Any, c)
-		}
-		if err != nil {
-			return fmt.Errorf("quarantine of %s: %w", aor, err)
+	list, err := d.Aliases(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.Owner == aor {
+			if err := d.RemoveAlias(ctx, a.AOR, until); err != nil {
+				return err
+			}
 		}
 	}
+	if err := d.quarantine(ctx, aor, until); err != nil {
+		return err
+	}
 	return d.Delete(ctx, aor) // after a fault here the account is there, and giving it up can be tried again
+}
+
+// quarantine keeps a name from new accounts and aliases until then.
+func (d *Directory) quarantine(ctx context.Context, name sip.AOR, until time.Time) error {
+	now := time.Now()
+	if !until.After(now) {
+		return nil
+	}
+	c, err := d.former.Put(Former{AOR: name, Gone: now, Until: until})
+	if err == nil {
+		_, err = d.former.Apply(ctx, name.String(), store.Any, c)
+	}
+	if err != nil {
+		return fmt.Errorf("quarantine of %s: %w", name, err)
+	}
+	return nil
 }
 
 // quarantined returns ErrQuarantine while a name is kept from a new account.
@@ -72,7 +93,7 @@ func (d *Directory) quarantined(ctx context.Context, owner string) error {
 	if !ok || !time.Now().Before(f.Until) {
 		return nil
 	}
-	return fmt.Errorf("%w: the account %s was deleted on %s; whoever knew it would take a new one for it until %s",
+	return fmt.Errorf("%w: %s was given up on %s; whoever knew it would take a new one for it until %s",
 		ErrQuarantine, owner, f.Gone.Format(time.DateOnly), f.Until.UTC().Format(time.DateOnly))
 }
 

@@ -125,9 +125,10 @@ func (n *Notifier) enroll(ctx context.Context, k *pack, s *subscription, members
 func (n *Notifier) member(ctx context.Context, k *pack, s *subscription, m Member) *member {
 	e := &member{aor: m.AOR, name: m.Name, changed: true}
 	e.sub = &subscription{watcher: s.watcher, event: s.event, view: s.view, since: s.since, expires: s.expires, parent: s, entry: e, force: true}
-	known, err := n.o.Accounts.Has(ctx, m.AOR)
+	owner := n.owner(m.AOR)
+	known, err := n.o.Accounts.Has(ctx, owner)
 	if err == nil && known {
-		v, err := k.Authorize(ctx, m.AOR, Watcher{AOR: s.watcher, Event: s.event})
+		v, err := k.Authorize(ctx, owner, Watcher{AOR: s.watcher, Event: s.event})
 		if err == nil {
 			e.sub.standing, e.sub.rule, e.sub.review, e.sub.view.Class = v.Standing, v.Rule, v.Until, v.Class
 		}
@@ -140,8 +141,9 @@ func (n *Notifier) member(ctx context.Context, k *pack, s *subscription, m Membe
 func (n *Notifier) attach(k *pack, members []*member) {
 	for _, e := range members {
 		if e.sub.standing != Refused {
-			n.join(k, e.aor, e.sub)
-			k.tellObservers(e.aor)
+			owner := n.owner(e.aor)
+			n.join(k, owner, e.sub)
+			k.tellObservers(owner)
 		}
 	}
 }

@@ -41,6 +41,8 @@ type Transport interface {
 // Accounts tells which addresses of record exist.
 type Accounts interface {
 	Has(ctx context.Context, aor sip.AOR) (bool, error)
+	// Owner returns the account that an address is an alias of. It waits for nothing.
+	Owner(alias sip.AOR) (sip.AOR, bool)
 }
 
 // Settings may change while the server runs.
@@ -296,6 +298,7 @@ func (n *Notifier) account(ctx context.Context, m *sip.Message) (sip.AOR, error)
 	if err != nil {
 		return aor, sip.NewError(sip.StatusNotFound, "")
 	}
+	aor = n.owner(aor)
 	known, err := n.o.Accounts.Has(ctx, aor)
 	if err != nil {
 		return aor, err
@@ -304,6 +307,14 @@ func (n *Notifier) account(ctx context.Context, m *sip.Message) (sip.AOR, error)
 		return aor, sip.NewError(sip.StatusNotFound, "")
 	}
 	return aor.Clone(), nil
+}
+
+// owner returns whose address it is: an alias is its account's.
+func (n *Notifier) owner(aor sip.AOR) sip.AOR {
+	if owner, ok := n.o.Accounts.Owner(aor); ok {
+		return owner
+	}
+	return aor
 }
 
 // expires reads the asked duration (RFC 6665 §4.1.2.1, RFC 3903 §6 item 4) within

@@ -28,6 +28,7 @@ type outgoing struct {
 	dropRoutes int
 	realm      string // whose credentials are taken out
 	from, to   sip.AOR
+	alias      string // of to, when that is what was asked for
 	received   time.Time
 	composing  bool
 	dated      bool // give it a Date: it waited

@@ -43,7 +43,7 @@ func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	if hops, ok := sip.ParseUint(m.Get(sip.HeaderMaxForwards)); ok && hops == 0 {
 		return a, sip.NewError(sip.StatusTooManyHops, "")
 	}
-	to, err := sip.ParseAOR(m.URI())
+	to, _, err := r.recipient(m)
 	if err != nil {
 		return a, sip.NewError(sip.StatusNotFound, "Request-URI names no user")
 	}
@@ -108,15 +108,25 @@ func (r *Relay) decide(o *outgoing) policy.Decision {
 // records are used again: a record is large, and each message has two.
 var records = sync.Pool{New: func() any { return new(archive.Record) }}
 
+// recipient returns whom a message is for, and the alias by which it is asked for.
+func (r *Relay) recipient(m *sip.Message) (to sip.AOR, alias string, err error) {
+	to, err = sip.ParseAOR(m.URI())
+	if owner, ok := r.o.Accounts.Owner(to); ok && err == nil {
+		return owner, to.String(), nil
+	}
+	return to, "", err
+}
+
 // outgoing puts together what is known of a request that was admitted.
 func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *outgoing {
 	m := tx.Request()
-	to, err := sip.ParseAOR(m.URI())
+	to, alias, err := r.recipient(m)
 	if err != nil {
 		panic("im: a message was served that was not admitted")
 	}
 	return &outgoing{
-		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
+		alias: alias,
+		req:   m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
 		realm: from.Domain(), from: from, to: to, received: tx.Begun(), composing: isComposing(m),
 	}
 }
@@ -176,7 +186,7 @@ func (r *Relay) record(rec *archive.Record, source string, o *outgoing, d policy
 	from, _ := m.From()
 	*rec = archive.Record{
 		Type: archive.TypeMessage, Received: o.received, Direction: archive.Internal, Channel: "sip-message",
-		From: o.from.String(), To: o.to.String(), FromName: from.DisplayName(), Subject: m.Get(sip.HeaderSubject),
+		From: o.from.String(), To: o.to.String(), Alias: o.alias, FromName: from.DisplayName(), Subject: m.Get(sip.HeaderSubject),
 		CallID: m.CallID(), CSeq: cseq, Branch: m.Via().Branch, Method: m.Method(), RequestURI: m.RequestURI(),
 		Source: source, Device: senderDevice(m), UserAgent: m.Get(sip.HeaderUserAgent),
 		ContentType: m.Get(sip.HeaderContentType), MessageID: imdnMessageID(m), Date: m.Get(sip.HeaderDate),

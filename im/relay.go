@@ -41,6 +41,8 @@ type Locations interface {
 // Accounts tells which addresses of record exist.
 type Accounts interface {
 	Has(ctx context.Context, aor sip.AOR) (bool, error)
+	// Owner returns the account that an address is an alias of. It waits for nothing.
+	Owner(alias sip.AOR) (sip.AOR, bool)
 }
 
 // Transport sends and connects.

@@ -33,12 +33,19 @@ func (b backend) NameReport(ctx context.Context, actor string, days int) (*api.N
 		}
 	}
 	r := &api.NameReport{Since: since, Accounts: []api.NameUse{}}
+	if r.Aliases, err = b.Users().Aliases(ctx); err != nil {
+		return nil, err
+	}
+	aliases := map[string][]string{}
+	for _, a := range r.Aliases {
+		aliases[a.Owner] = append(aliases[a.Owner], a.AOR+" ("+a.Purpose+")")
+	}
 	for a, err := range b.directory.List(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		aor := a.AOR.String()
-		n := api.NameUse{AOR: aor, Name: a.DisplayName, Email: a.Email, Unit: a.Unit, Disabled: a.Disabled, Created: a.Created, Programs: programs[aor]}
+		n := api.NameUse{AOR: aor, Name: a.DisplayName, Email: a.Email, Unit: a.Unit, Disabled: a.Disabled, Created: a.Created, Programs: programs[aor], Aliases: aliases[aor]}
 		if u := use[aor]; u != nil {
 			n.Last, n.Sent, n.Received, n.Source, n.Client = u.Last, u.Sent, u.Received, u.Source, u.UserAgent
 		}

@@ -20,6 +20,9 @@ const actPolicy = "policy"
 
 // party is what rules want to know of an account or a stranger.
 func (s *Server) party(a sip.AOR) policy.Party {
+	if owner, ok := s.directory.Owner(a); ok {
+		a = owner
+	}
 	p := policy.Party{AOR: a.String()}
 	if s.directory.Serves(a.Domain()) {
 		known, _ := s.directory.Known(s.ctx, a)

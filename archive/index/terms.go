@@ -81,6 +81,9 @@ func doc(r *archive.Record) string {
 	for _, p := range archive.PartyNames(r.To) {
 		add(kindTo, p)
 	}
+	for _, p := range archive.PartyNames(r.Alias) {
+		add(kindTo, p)
+	}
 	for _, u := range r.Units() {
 		add(kindUnit, strings.ToLower(u))
 	}

@@ -38,3 +38,40 @@ func TestUserReportCommand(t *testing.T) {
 		t.Errorf("the record says\n%s", out)
 	}
 }
+
+// TestAliasCommands: aliases are made and listed with and without a server, and removed by one.
+func TestAliasCommands(t *testing.T) {
+	s := newShell(t)
+	s.initialize()
+	s.env = append(s.env, "ROLLCALL_PASSWORD=secret")
+	for _, name := range []string{"alice", "bob"} {
+		s.ok("user", "add", name)
+	}
+	if out := s.ok("user", "alias", "add", "sales", "alice", "--purpose", "orders from customers"); out != "sip:sales@example.com is an alias of sip:alice@example.com\n" {
+		t.Errorf("%s", out)
+	}
+	s.fails(2, "--purpose", "user", "alias", "add", "x", "alice")
+	s.fails(1, "alias of sip:alice@example.com", "user", "alias", "add", "sales", "bob", "--purpose", "again")
+	s.fails(1, "alias of sip:alice@example.com", "user", "add", "sales")
+	s.fails(1, "user list", "user", "alias", "add", "x", "nobody", "--purpose", "x")
+	s.fails(1, "domains", "user", "alias", "add", "x@example.net", "alice", "--purpose", "x")
+	s.fails(1, "running server", "user", "alias", "remove", "sales")
+	s.serve()
+	s.ok("user", "alias", "add", "press", "bob", "--purpose", "journalists")
+	s.ok("send", "alice", "press", "hello")
+	if out := s.ok("archive", "search", "to:press"); !strings.Contains(out, "sip:alice@example.com\tsip:bob@example.com\thello") {
+		t.Errorf("%s", out)
+	}
+	var list []api.Alias
+	if err := json.Unmarshal([]byte(s.ok("user", "alias", "list", "--json")), &list); err != nil || len(list) != 2 || list[0].AOR != "sip:press@example.com" || list[1].Purpose != "orders from customers" {
+		t.Errorf("%+v %v", list, err)
+	}
+	if out := s.ok("user", "report", "--csv"); !strings.Contains(out, "sip:press@example.com (journalists)") {
+		t.Errorf("%s", out)
+	}
+	s.ok("user", "alias", "remove", "press")
+	s.fails(1, "alias list", "user", "alias", "remove", "press")
+	if out := s.ok("user", "alias", "list"); strings.Contains(out, "press") || !strings.Contains(out, "sip:sales@example.com\tsip:alice@example.com\torders from customers") {
+		t.Errorf("%s", out)
+	}
+}

@@ -18,13 +18,13 @@ import (
 func (a *app) user() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "user",
-		Short: "Accounts: add, list, passwd, disable, enable, delete, import, export, report",
+		Short: "Accounts: add, list, passwd, disable, enable, delete, import, export, report, alias",
 		Long: "The commands talk to the running server over data_dir/rollcall.sock. When none runs they open the store\n" +
 			"themselves, a new one too.",
 	}
 	group(c)
 	c.AddCommand(a.userAdd(), a.userList(), a.userPasswd(), a.userDisable("disable", true), a.userDisable("enable", false), a.userDelete(),
-		a.userImport(), a.userExport(), a.userReport())
+		a.userImport(), a.userExport(), a.userReport(), a.userAlias())
 	return c
 }
 
