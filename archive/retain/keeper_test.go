@@ -66,10 +66,11 @@ type house struct {
 	erased  []string
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { return houseAt(t, t.TempDir()) }
+
+func houseAt(t *testing.T, dir string) *house {
 	t.Helper()
 	h := &house{T: t}
-	dir := t.TempDir()
 	master, err := keys.LoadFile(filepath.Join(dir, "keys", "master.key"), true)
 	if err != nil {
 		t.Fatal(err)
