@@ -11,7 +11,7 @@ LDFLAGS       := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BUILDFLAGS    := -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 # What the tests start: a Redis of their own on a private port, and real SIP clients.
-TEST_PACKAGES ?= redis-server sip-tester baresip-core linphone-cli libpurple0 python3
+TEST_PACKAGES ?= redis-server sip-tester baresip-core linphone-cli libpurple0 python3 openssl
 BENCH_PACKAGES ?= kamailio kamailio-presence-modules kamailio-mysql-modules mariadb-server redis-server
 RACE_PACKAGES ?= gcc libc6-dev
 

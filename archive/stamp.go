@@ -2,13 +2,17 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -40,19 +44,37 @@ func (a Folder) WriteStamp(signed, token []byte) error {
 	b = append(b, base64.StdEncoding.EncodeToString(token)...)
 	b = append(b, '\n')
 	path := filepath.Join(dir, strconv.FormatInt(cp.Size, 10))
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+stampSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+".new"))
+		return errors.Join(err, os.Remove(path+stampSuffix))
 	}
-	return os.Rename(path+".new", path)
+	if err := os.Rename(path+stampSuffix, path); err != nil {
+		return err
+	}
+	for _, name := range [...]string{dir, a.Dir} { // the folder may be new too
+		d, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stampSuffix is of a file that was being written when the server stopped.
 const stampSuffix = ".new"
+
+// stampSize reads the name of a file of stamps.
+func stampSize(name string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(name, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == name
+}
 
 func parseStamp(b []byte) (signed, token []byte, err error) {
 	at := bytes.LastIndex(b, []byte("\n\n"))
@@ -94,8 +116,8 @@ func (a Folder) eachStamp(f func(name string, n int64) error) error {
 		return err
 	}
 	for _, e := range files {
-		n, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || n <= 0 || strconv.FormatInt(n, 10) != e.Name() || e.IsDir() {
+		n, ok := stampSize(e.Name())
+		if !ok || e.IsDir() {
 			n = -1
 		}
 		if err := f(e.Name(), n); err != nil {
@@ -118,7 +140,7 @@ func (c *treeCheck) stamps() error {
 	return c.a.eachStamp(func(name string, n int64) error {
 		file := stampFolder + "/" + name
 		if n < 0 {
-			if filepath.Ext(name) != stampSuffix {
+			if _, unfinished := stampSize(strings.TrimSuffix(name, stampSuffix)); !unfinished {
 				c.rep.fault(&Fault{File: file, Reason: "not a time stamp of this archive"})
 			}
 			return nil
@@ -163,29 +185,40 @@ func (c *treeCheck) checkStamps() {
 		}
 		c.rep.Stamps = append(c.rep.Stamps, st)
 	}
+	slices.SortFunc(c.rep.Stamps, func(a, b Stamp) int { return cmp.Compare(a.Size, b.Size) })
 }
 
 // SplitCheckpoints parts a text of signed checkpoints, as a witness that is a file
-// keeps them: behind each one an empty line.
-func SplitCheckpoints(b []byte) [][]byte {
-	var list [][]byte
-	rest := string(b)
-	for len(rest) > 0 {
-		end := 0
-		for range 2 { // the text, and the signatures
-			at := bytes.Index([]byte(rest[end:]), []byte("\n\n"))
-			if at < 0 {
-				end = len(rest)
-				break
-			}
-			end += at + 2
+// keeps them: behind each one an empty line. Torn is what stands there beside: parts of
+// checkpoints that were being written when the power went.
+func SplitCheckpoints(b []byte) (list [][]byte, torn []byte) {
+	parts := strings.Split(string(b), "\n\n")
+	for i := 0; i < len(parts); i++ {
+		parts[i] = strings.TrimLeft(parts[i], "\n")
+		// The text ends with an empty line, and the lines of the signatures follow.
+		last := i+2 >= len(parts)
+		if i+1 < len(parts) && signatures(parts[i+1], last) {
+			list = append(list, []byte(parts[i]+"\n\n"+strings.TrimSuffix(parts[i+1], "\n")+"\n"))
+			i++
+			continue
 		}
-		one := rest[:end]
-		if end < len(rest) || len(one) > 2 && one[len(one)-2:] == "\n\n" {
-			one = one[:len(one)-1]
-		}
-		list = append(list, []byte(one))
-		rest = rest[end:]
+		torn = append(torn, parts[i]...)
 	}
-	return list
+	return list, bytes.TrimSpace(torn)
+}
+
+// signatures reports whether lines are those of a signed note (C2SP signed-note). The last
+// part of a text ends with a line end, which is missing when it was cut off.
+func signatures(lines string, last bool) bool {
+	if last && !strings.HasSuffix(lines, "\n") {
+		return false
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(lines, "\n"), "\n") {
+		name, sig, ok := strings.Cut(strings.TrimPrefix(line, "— "), " ")
+		raw, err := base64.StdEncoding.DecodeString(sig)
+		if !strings.HasPrefix(line, "— ") || !ok || name == "" || err != nil || len(raw) < 4+ed25519.SignatureSize {
+			return false
+		}
+	}
+	return true
 }

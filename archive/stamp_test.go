@@ -83,10 +83,13 @@ func TestStamps(t *testing.T) {
 }
 
 func FuzzSplitCheckpoints(f *testing.F) {
-	f.Add([]byte("o\n1\nr\n\n— k s\n\no\n2\nr\n\n— k s\n"))
+	sig := "— k " + strings.Repeat("A", 92)
+	f.Add([]byte("o\n1\nr\n\n" + sig + "\n\no\n2\nr\n\n" + sig + "\n"))
+	f.Add([]byte("o\n1\nr\n\n" + sig[:40] + "\n\no\n2\nr\n\n" + sig + "\n\no\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n := 0
-		for _, one := range archive.SplitCheckpoints(b) {
+		list, torn := archive.SplitCheckpoints(b)
+		n := len(torn)
+		for _, one := range list {
 			n += len(one)
 			_, _ = archive.ParseCheckpoint(one)
 		}

@@ -38,6 +38,8 @@ type Report struct {
 	Signed      int64    `json:"signed"`
 	// Stamps are the time stamps over checkpoints.
 	Stamps []Stamp `json:"stamps,omitempty"`
+	// StampsTrusted: whoever looked at them had certificates that those of the authority must lead to.
+	StampsTrusted bool `json:"stamps_trusted,omitempty"`
 	// Root is the hash of the tree over all records.
 	Root tlog.Hash `json:"root"`
 	// Torn is where an unfinished write ends the last segment, of a server

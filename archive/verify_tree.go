@@ -70,7 +70,8 @@ func (a Folder) newTreeCheck(rep *Report, o VerifyOptions) (*treeCheck, error) {
 		c.trust(v, k)
 	}
 	c.t.full = c.tile
-	for _, older := range SplitCheckpoints(o.Checkpoint) {
+	older, _ := SplitCheckpoints(o.Checkpoint)
+	for _, older := range older {
 		cp, err := ParseCheckpoint(older)
 		if err != nil {
 			return nil, err

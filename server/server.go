@@ -134,7 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, srv := range servers {
 		_ = srv.Close()
 	}
-	return errors.Join(err, s.close(), s.witnesses.finish())
+	return errors.Join(err, s.close(), s.finishOutside())
 }
 
 // listen opens SIP, HTTP and the control socket. HTTP comes up first and says

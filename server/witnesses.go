@@ -113,11 +113,19 @@ func (s *Server) witnessed(ctx context.Context) {
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	told := make([]string, len(x.list)) // one line for an outage
 	for running := len(x.list); running > 0; {
 		select {
 		case <-done:
 			running--
 		case <-tick.C:
+		}
+		for i, w := range x.list {
+			state, _ := w.State()
+			if state.Err != "" && state.Err != told[i] {
+				s.log.Warn("a witness has not taken the newest checkpoint", zap.String("witness", state.Name), zap.String("error", state.Err))
+			}
+			told[i] = state.Err
 		}
 		if err := x.save(); err != nil {
 			s.log.Warn("state of witnesses is not saved", zap.Error(err))
@@ -166,25 +174,66 @@ func (s *Server) stamps(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		signed := s.journal.NewestCheckpoint()
-		cp, err := archive.ParseCheckpoint(signed)
-		if err != nil || cp.Size == size {
-			continue // nothing new to state
+		n, err := s.stamp(ctx, folder, size)
+		switch {
+		case errors.Is(err, context.Canceled):
+			return
+		case err != nil:
+			pause = min(2*pause, 5*time.Minute)
+		case n > size:
+			size, last, pause = n, time.Now(), time.Second
 		}
-		token, at, err := timestamp.Request(ctx, s.authority.client, s.authority.url, signed, s.authority.roots)
-		if err == nil {
-			err = folder.WriteStamp(signed, token)
-		}
-		if err != nil {
-			if errors.Is(err, context.Canceled) {
-				return
-			}
+	}
+}
+
+// stamp has the newest checkpoint stamped, if it is over other than so many records, and returns over how many
+// the newest stamp is.
+func (s *Server) stamp(ctx context.Context, folder archive.Folder, size int64) (int64, error) {
+	signed := s.journal.NewestCheckpoint()
+	cp, err := archive.ParseCheckpoint(signed)
+	if err != nil || cp.Size == size {
+		return size, nil // nothing new to state
+	}
+	token, at, err := timestamp.Request(ctx, s.authority.client, s.authority.url, signed, s.authority.roots)
+	if err == nil {
+		err = folder.WriteStamp(signed, token)
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
 			s.counters.stampFaults.Inc()
 			s.log.Warn("checkpoint is not time-stamped", zap.String("authority", s.authority.url), zap.Error(err))
-			pause = min(2*pause, 5*time.Minute)
-			continue
 		}
-		size, last, pause = cp.Size, time.Now(), time.Second
-		s.log.Info("checkpoint time-stamped", zap.Int64("records", size), zap.Time("at", at))
+		return size, err
 	}
+	s.log.Info("checkpoint time-stamped", zap.Int64("records", cp.Size), zap.Time("at", at))
+	return cp.Size, nil
+}
+
+// outsideWithin bounds how long a stop waits for places outside.
+const outsideWithin = 5 * time.Second
+
+// finishOutside gives the last checkpoint of the journal, which is closed, to those who are to have it: witnesses, the
+// authority, the second copy. What does not work is logged and in their states; the stop goes on.
+func (s *Server) finishOutside() error {
+	ctx, cancel := context.WithTimeout(context.Background(), outsideWithin)
+	defer cancel()
+	folder := archive.Folder{Dir: s.cfg.Load().ArchiveDir()}
+	var wg sync.WaitGroup
+	if s.authority != nil {
+		wg.Go(func() {
+			if size, _, err := folder.LastStamp(); err == nil {
+				_, _ = s.stamp(ctx, folder, size) // it has told
+			}
+		})
+	}
+	if s.replica != nil {
+		wg.Go(func() {
+			if err := s.replica.Copy(ctx, folder, s.journal.NewestCheckpoint()); err != nil {
+				s.log.Warn("second copy of the record is behind", zap.Error(err))
+			}
+		})
+	}
+	err := s.witnesses.finish()
+	wg.Wait()
+	return err
 }

@@ -38,7 +38,10 @@ func TestWitness(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := archive.SplitCheckpoints(shown)
+	all, torn := archive.SplitCheckpoints(shown)
+	if len(torn) > 0 {
+		t.Errorf("%q", torn)
+	}
 	cp, err := archive.ParseCheckpoint(all[len(all)-1])
 	if err != nil {
 		t.Fatal(err)

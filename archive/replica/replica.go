@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path"
@@ -205,7 +206,8 @@ func (r *Replica) put(ctx context.Context, name string, b []byte) (sum string, e
 		o.Mode, o.RetainUntilDate = minio.Compliance, time.Now().Add(r.o.Keep).UTC()
 	}
 	key := path.Join(r.prefix, name)
-	if _, err := r.client.PutObject(ctx, r.bucket, key, bytes.NewReader(b), int64(len(b)), o); err != nil {
+	sent, err := r.client.PutObject(ctx, r.bucket, key, bytes.NewReader(b), int64(len(b)), o) // refused when it is not what Content-MD5 says
+	if err != nil {
 		return "", err
 	}
 	h := md5.Sum(b) //nolint:gosec // as above
@@ -214,10 +216,30 @@ func (r *Replica) put(ctx context.Context, name string, b []byte) (sum string, e
 	if err != nil {
 		return "", fmt.Errorf("look whether it is there: %w", err)
 	}
-	if there.Size != int64(len(b)) || there.ETag != sum {
-		return "", fmt.Errorf("the store has %d bytes with the tag %s, not %d with %s", there.Size, there.ETag, len(b), sum)
+	tag := sum
+	if kind := there.Metadata.Get("X-Amz-Server-Side-Encryption"); kind != "" && kind != "AES256" {
+		tag = sent.ETag // under a key of a KMS it is no MD5
+	}
+	if there.Size != int64(len(b)) || there.ETag != tag {
+		return "", fmt.Errorf("the store has %d bytes with the tag %s, not %d with %s", there.Size, there.ETag, len(b), tag)
+	}
+	if r.o.Keep > 0 {
+		if err := locked(there.Metadata, o.RetainUntilDate); err != nil {
+			return "", err
+		}
 	}
 	return sum, nil
+}
+
+// locked looks whether the store keeps an object as it was asked to.
+func locked(h http.Header, until time.Time) error {
+	mode, text := h.Get("X-Amz-Object-Lock-Mode"), h.Get("X-Amz-Object-Lock-Retain-Until-Date")
+	at, err := time.Parse(time.RFC3339, text)
+	if mode != string(minio.Compliance) || err != nil || at.Before(until.Add(-time.Second)) { // it may leave parts of a second out
+		return fmt.Errorf("the store does not say that nobody can remove the object before %s (mode %q, until %q): the bucket has to have object lock, and the key the right to read it (s3:GetObjectRetention)",
+			until.Format(time.RFC3339), mode, text)
+	}
+	return nil
 }
 
 func (r *Replica) tell(waiting int) {

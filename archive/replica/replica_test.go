@@ -28,7 +28,10 @@ type bucket struct {
 	mu     sync.Mutex
 	away   bool
 	change bool     // answers of HEAD tell of another object
+	open   bool     // objects are not kept, whatever was asked for
+	kms    bool     // tags are no MD5
 	locked []string // objects that came with a lock
+	until  map[string]string
 }
 
 func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,21 +47,34 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b.t.Errorf("an object without a lock: %v", r.Header)
 		}
 		b.locked = append(b.locked, r.URL.Path)
+		if b.until == nil {
+			b.until = map[string]string{}
+		}
+		b.until[r.URL.Path] = r.Header.Get("X-Amz-Object-Lock-Retain-Until-Date")
 	}
 	if r.Method == http.MethodDelete {
 		b.t.Errorf("%s is deleted", r.URL.Path)
 	}
-	if b.change && r.Method == http.MethodHead {
-		rec := httptest.NewRecorder()
-		b.next.ServeHTTP(rec, r)
-		for k, v := range rec.Header() {
-			w.Header()[k] = v
-		}
-		w.Header().Set("ETag", `"00000000000000000000000000000000"`)
-		w.WriteHeader(rec.Code)
-		return
+	rec := httptest.NewRecorder()
+	b.next.ServeHTTP(rec, r)
+	for k, v := range rec.Header() {
+		w.Header()[k] = v
 	}
-	b.next.ServeHTTP(w, r)
+	if r.Method == http.MethodHead && b.change {
+		w.Header().Set("ETag", `"00000000000000000000000000000000"`)
+	}
+	if b.kms && (r.Method == http.MethodHead || r.Method == http.MethodPut) {
+		w.Header().Set("ETag", `"11111111111111111111111111111111"`)
+		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
+	}
+	w.Header().Del("X-Amz-Object-Lock-Mode") // the server gives back what it was sent
+	w.Header().Del("X-Amz-Object-Lock-Retain-Until-Date")
+	if until := b.until[r.URL.Path]; r.Method == http.MethodHead && until != "" && !b.open {
+		w.Header().Set("X-Amz-Object-Lock-Mode", "COMPLIANCE")
+		w.Header().Set("X-Amz-Object-Lock-Retain-Until-Date", until)
+	}
+	w.WriteHeader(rec.Code)
+	_, _ = rec.Body.WriteTo(w)
 }
 
 // archiveOf is a finished archive of some compressed segments.
@@ -145,7 +161,16 @@ func TestCopy(t *testing.T) {
 		t.Fatalf("what the store has is not compared: %v", err)
 	}
 	b.mu.Lock()
-	b.change, b.locked = false, nil
+	b.change, b.open = false, true
+	b.mu.Unlock()
+	if err := r.Copy(t.Context(), folder, signed); err == nil || !strings.Contains(err.Error(), "object lock") {
+		t.Fatalf("a store without a lock is taken: %v", err)
+	}
+	if s, _ := r.State(); s.Segments != 0 || s.Size != 0 {
+		t.Errorf("state %+v", s)
+	}
+	b.mu.Lock()
+	b.open, b.kms, b.locked = false, true, nil
 	b.mu.Unlock()
 	if err := r.Copy(t.Context(), folder, signed); err != nil {
 		t.Fatal(err)

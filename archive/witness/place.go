@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -54,12 +55,27 @@ func (f file) String() string { return "file:" + string(f) }
 
 // Take implements Place.
 func (f file) Take(_ context.Context, signed []byte) ([]byte, error) {
-	out, err := os.OpenFile(string(f), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	out, err := os.OpenFile(string(f), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	_, err = out.Write(append(append([]byte(nil), signed...), '\n'))
+	entry := append(bytes.Clone(signed), '\n')
+	if torn(out) { // what was cut off stays a part by itself
+		entry = append([]byte("\n\n"), entry...)
+	}
+	_, err = out.Write(entry)
 	return nil, errors.Join(err, out.Sync(), out.Close())
+}
+
+// torn reports a file whose last entry does not end with its empty line.
+func torn(f *os.File) bool {
+	fi, err := f.Stat()
+	if err != nil || fi.Size() == 0 {
+		return false
+	}
+	var end [2]byte
+	n, _ := f.ReadAt(end[:], max(fi.Size()-2, 0)) // what can't be read does not end well
+	return string(end[:n]) != "\n\n"
 }
 
 // syslog is a syslog server; the checkpoint is the message, in base 64.

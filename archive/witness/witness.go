@@ -103,12 +103,17 @@ func (w *Witness) show(ctx context.Context) error {
 	signed, known := w.newest, w.state.Size
 	w.mu.Unlock()
 	cp, err := archive.ParseCheckpoint(signed)
-	if err != nil || cp.Size <= known {
+	if err != nil || cp.Size == known {
 		return nil // nothing new
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeWithin)
 	defer cancel()
-	cosigned, err := w.place.Take(ctx, signed)
+	var cosigned []byte
+	if cp.Size < known { // no crash does that: a checkpoint is over records that are on the disk
+		err = fmt.Errorf("it has seen %d records and the archive has %d: the archive was cut, is an older copy, or another", known, cp.Size)
+	} else {
+		cosigned, err = w.place.Take(ctx, signed)
+	}
 	if err == nil && len(cosigned) > 0 && w.kept != nil {
 		if err = w.kept(signed, cosigned); err != nil {
 			err = fmt.Errorf("keep what %s signed: %w", w.place, err)

@@ -27,8 +27,13 @@ import (
 
 const origin = "example.com/rollcall/n1"
 
-// journal is a signed archive.
-func journal(t *testing.T, records int) (*archive.Journal, archive.Folder) {
+// keys are those of an archive: whoever has them can sign another one.
+type keys struct {
+	signer note.Signer
+	key    string
+}
+
+func newKeys(t *testing.T) keys {
 	t.Helper()
 	secret, key, err := note.GenerateKey(nil, origin)
 	if err != nil {
@@ -38,13 +43,24 @@ func journal(t *testing.T, records int) (*archive.Journal, archive.Folder) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keys{signer, key}
+}
+
+// journal is a signed archive.
+func journal(t *testing.T, records int) (*archive.Journal, archive.Folder) {
+	t.Helper()
+	return newKeys(t).journal(t, records)
+}
+
+func (k keys) journal(t *testing.T, records int) (*archive.Journal, archive.Folder) {
+	t.Helper()
 	dir := t.TempDir()
-	j, err := archive.Open(dir, archive.Options{Node: "n1", Origin: origin, Signers: func() []note.Signer { return []note.Signer{signer} }})
+	j, err := archive.Open(dir, archive.Options{Node: "n1", Origin: origin, Signers: func() []note.Signer { return []note.Signer{k.signer} }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = j.Close() })
-	if _, err := j.Append(t.Context(), &archive.Record{Type: archive.TypeAct, Received: time.Now(), Actor: "x", Action: archive.ActKey, Object: key}); err != nil {
+	if _, err := j.Append(t.Context(), &archive.Record{Type: archive.TypeAct, Received: time.Now(), Actor: "x", Action: archive.ActKey, Object: k.key}); err != nil {
 		t.Fatal(err)
 	}
 	say(t, j, records-1)
@@ -97,7 +113,8 @@ func await(t *testing.T, w *Witness, size int64) {
 
 // TestFile: what a file has seen can't be rewritten unseen.
 func TestFile(t *testing.T) {
-	j, folder := journal(t, 10)
+	k := newKeys(t)
+	j, folder := k.journal(t, 10)
 	path := filepath.Join(t.TempDir(), "checkpoints")
 	place, err := Open("file:"+path, "", folder)
 	if err != nil {
@@ -117,18 +134,87 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(archive.SplitCheckpoints(seen)); n != 2 {
-		t.Fatalf("%d checkpoints in\n%s", n, seen)
+	if list, torn := archive.SplitCheckpoints(seen); len(list) != 2 || len(torn) > 0 {
+		t.Fatalf("%d checkpoints in\n%s", len(list), seen)
 	}
 	if rep, err := folder.VerifyWith(archive.VerifyOptions{Checkpoint: seen}); err != nil || !rep.OK {
 		t.Fatal(err, rep.Err())
 	}
-	_, other := journal(t, 20)
-	if rep, err := other.VerifyWith(archive.VerifyOptions{Checkpoint: seen}); err != nil || rep.FaultCount < 2 {
+	// Who has the keys can write another record that is whole in itself.
+	forged, other := k.journal(t, 20)
+	signed(t, forged, 20)
+	if err := forged.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := other.VerifyWith(archive.VerifyOptions{}); err != nil || !rep.OK {
+		t.Fatal(err, rep.Err())
+	}
+	if rep, err := other.VerifyWith(archive.VerifyOptions{Checkpoint: seen}); err != nil || rep.FaultCount != 2 || !strings.Contains(rep.Faults[0].Reason, "rewritten") {
 		t.Errorf("another archive agrees with the witness: %v %+v", err, rep)
 	}
 	if err := SaveStates(filepath.Dir(path), []State{{Name: "a", Size: 3}}); err != nil || States(filepath.Dir(path))[0].Size != 3 {
 		t.Error("state is not kept", err)
+	}
+}
+
+// TestCutOff: what was cut off while a file was written is named, and takes nothing else along.
+func TestCutOff(t *testing.T) {
+	j, folder := journal(t, 3)
+	first := signed(t, j, 3)
+	say(t, j, 2)
+	second := signed(t, j, 5)
+	path := filepath.Join(t.TempDir(), "checkpoints")
+	place, err := Open("file:"+path, "", folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut < len(first)+2; cut++ {
+		if cut > 4 && cut < len(first)-110 && cut%9 > 0 { // before the signature one place is as good as another
+			continue
+		}
+		if err := os.WriteFile(path, append(bytes.Clone(first), '\n')[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := place.Take(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		seen, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, torn := archive.SplitCheckpoints(seen)
+		whole := cut >= len(first)-1 // but for line ends
+		if len(list) != 1 && !whole || whole && len(list) != 2 || !bytes.Equal(list[len(list)-1], second) || (len(torn) > 0) != (cut > 0 && !whole) {
+			t.Errorf("%d of %d bytes: %d checkpoints, torn %q in\n%s", cut, len(first), len(list), torn, seen)
+		}
+		rest, torn := archive.SplitCheckpoints(append(bytes.Clone(second), append([]byte{'\n'}, first[:cut%len(first)]...)...))
+		if len(rest) < 1 || !bytes.Equal(rest[0], second) || cut%len(first) > 0 && len(torn) == 0 {
+			t.Errorf("%d bytes at the end: %d checkpoints, torn %q", cut, len(rest), torn)
+		}
+	}
+}
+
+// TestShorter: an archive with fewer records than a witness has seen is told, again and again, and not shown.
+func TestShorter(t *testing.T) {
+	j, folder := journal(t, 10)
+	path := filepath.Join(t.TempDir(), "checkpoints")
+	place, err := Open("file:"+path, "", folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := New(place, time.Millisecond, State{Size: 11}, nil)
+	run(t, w)
+	w.Offer(signed(t, j, 10))
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if state, fails := w.State(); fails > 0 && strings.Contains(state.Err, "seen 11 records and the archive has 10") && state.Size == 11 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is told")
+		}
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("it was shown: %v", err)
 	}
 }
 
@@ -203,7 +289,8 @@ func TestCosigning(t *testing.T) {
 	c := &cosigning{t: t, key: key, name: "witness.example.com/w", fail: true}
 	srv := httptest.NewServer(c)
 	defer srv.Close()
-	j, folder := journal(t, 300)
+	k := newKeys(t)
+	j, folder := k.journal(t, 300)
 	place, err := Open(srv.URL+"/add-checkpoint", c.verifier(), folder)
 	if err != nil {
 		t.Fatal(err)
@@ -245,8 +332,8 @@ func TestCosigning(t *testing.T) {
 	if _, err := again.Take(t.Context(), signed(t, j, 1001)); err != nil {
 		t.Error(err)
 	}
-	// Another archive of the same name does not pass.
-	j2, folder2 := journal(t, 1500)
+	// Another archive under the same keys does not pass.
+	j2, folder2 := k.journal(t, 1500)
 	forged, err := Open(srv.URL+"/add-checkpoint", c.verifier(), folder2)
 	if err != nil {
 		t.Fatal(err)

@@ -209,11 +209,21 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 				if o.Checkpoint, err = os.ReadFile(checkpoint); err != nil {
 					return fmt.Errorf("older checkpoint: %w", err)
 				}
+				list, torn := archive.SplitCheckpoints(o.Checkpoint)
+				if len(list) == 0 {
+					return fmt.Errorf("%s has no signed checkpoint", checkpoint)
+				}
+				if len(torn) > 0 {
+					a.note("%s has %d bytes that are no whole checkpoint: writing was cut off there. The other %d count.", checkpoint, len(torn), len(list))
+				}
 			}
 			if isTerminal(a.stderr) {
 				o.Progress = func(records uint64) { fmt.Fprintf(a.stderr, "\r%d records", records) }
 			}
 			report, err := at.VerifyWith(o)
+			if err == nil {
+				report.StampsTrusted = len(report.Stamps) > 0 && roots != nil
+			}
 			if o.Progress != nil && err == nil && report.Records >= 10_000 {
 				fmt.Fprint(a.stderr, "\r\x1b[K")
 			}
@@ -260,6 +270,9 @@ func (a *app) verified(r *archive.Report, at record) error {
 	}
 	if n := len(r.Stamps); n > 0 {
 		text += fmt.Sprintf("; %d time stamps, the last of %s over %d records", n, r.Stamps[n-1].Time.In(at.zone).Format(time.RFC3339), r.Stamps[n-1].Size)
+	}
+	if len(r.Stamps) > 0 && !r.StampsTrusted {
+		rows = append(rows, []string{"note", "who made the time stamps is not checked: give the certificates of the authority with --tsa-ca"})
 	}
 	word := a.color(green, "ok")
 	if !r.OK {

@@ -1,0 +1,2 @@
+// Package timestamptest has a time-stamp authority for tests.
+package timestamptest
