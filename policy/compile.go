@@ -199,7 +199,7 @@ func (c *compiler) hours(n int, h *hours) {
 
 func (c *compiler) lexicon(n int, l *lexicon) {
 	rule := &lexiconRule{name: c.name("lexicon", n, l.Name), scope: c.scope("lexicon", n, l.scope), block: l.Action == "block",
-		phrases: map[string][][]string{}, words: map[string][]int{}}
+		words: map[string][]int{}}
 	if !slices.Contains([]string{"block", "flag", "notify"}, l.Action) {
 		c.fault("lexicon", n, `%s: action is "block", "flag" or "notify"`, l.Name)
 	}
@@ -223,7 +223,7 @@ func (c *compiler) lexicon(n int, l *lexicon) {
 			c.fault("lexicon", n, "%s: the phrase %q has neither letters nor digits", l.Name, p)
 			continue
 		}
-		rule.phrases[words[0]] = append(rule.phrases[words[0]], words[1:])
+		c.rules.phrases.add(words, len(c.rules.lexica))
 	}
 	if c.patterns += len(l.Patterns); c.patterns > maxPatterns {
 		c.fault("lexicon", n, "more than %d patterns in all; use phrases, of which there may be many", maxPatterns)
@@ -258,6 +258,7 @@ func (c *compiler) lexicon(n int, l *lexicon) {
 		}
 		rule.near = append(rule.near, pair)
 	}
+	c.rules.looking = c.rules.looking || len(rule.patterns)+len(rule.near) > 0
 	c.rules.lexica = append(c.rules.lexica, rule)
 }
 

@@ -46,8 +46,12 @@ func (r *Rules) Message(m *Message) Decision {
 	}
 	if len(r.lexica) > 0 && len(m.Body) > 0 {
 		words := split(m.Body)
-		for _, l := range r.lexica {
-			if !l.scope.covers(s) || !l.hits(m.Body, words) {
+		found := r.phrases.find(words, len(r.lexica))
+		for i, l := range r.lexica {
+			if found == nil && !r.looking { // nearly always
+				break
+			}
+			if !l.scope.covers(s) || (found == nil || !found[i]) && !l.hits(m.Body, words) {
 				continue
 			}
 			d.tell(l)

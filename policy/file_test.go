@@ -201,3 +201,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestManyPhrases: phrases of many lexica that begin alike are found each for its lexicon, wherever they stand, and their
+// number costs no time.
+func TestManyPhrases(t *testing.T) {
+	var b strings.Builder
+	for l := range 30 {
+		fmt.Fprintf(&b, "[[lexicon]]\nname = \"l%d\"\naction = \"flag\"\nphrases = [\"the same for all\", \"the\u00a0%d\", ", l, l)
+		for i := range 300 {
+			fmt.Fprintf(&b, "\"the word %d of %d\",", i, l)
+		}
+		b.WriteString("]\n")
+	}
+	rules := parse(t, b.String())
+	all := ""
+	for l := range 30 {
+		all += fmt.Sprintf(" l%d", l)
+	}
+	for text, want := range map[string]string{
+		"The word 7 of 3": "l3", "the word 7, of: 30": "", "Not the WORD 299 of 29!": "l29", "the word 7 of 3 and the word 8 of 2": "l2 l3",
+		"the same for all": all[1:], "the same for": "", "the": "", "": "", "the 12": "l12", "the word 7 of the 4": "l4",
+	} {
+		if d := rules.Message(message(plain, intern, text)); d.Flags() != want {
+			t.Errorf("%q: %q, want %q", text, d.Flags(), want)
+		}
+	}
+	rules.Message(message(plain, intern, strings.Repeat("the word the word 7 of ", 3000))) // 65 KB; a second would be too long for the race detector alone
+}

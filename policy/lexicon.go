@@ -14,9 +14,7 @@ type lexiconRule struct {
 	scope compiledScope
 	block bool
 	// notify are told of a hit.
-	notify []sip.AOR
-	// phrases has, for a first word, what must follow it.
-	phrases  map[string][][]string
+	notify   []sip.AOR
 	patterns []*regexp.Regexp
 	near     []nearRule
 	words    map[string][]int // a word of near → the pairs it is in
@@ -35,19 +33,9 @@ func split(s string) []string {
 	})
 }
 
-// hits reports whether the lexicon has anything in a text, given as a whole
-// and as words. Its cost is that of the words, whatever the number of phrases,
-// and of the patterns, each linear in the text (RE2).
+// hits reports whether the lexicon has anything beside phrases in a text, given as a
+// whole and as words. Patterns are linear in the text each (RE2).
 func (l *lexiconRule) hits(text string, words []string) bool {
-	if len(l.phrases) > 0 {
-		for i, w := range words {
-			for _, rest := range l.phrases[w] {
-				if follows(words[i+1:], rest) {
-					return true
-				}
-			}
-		}
-	}
 	if len(l.near) > 0 && l.together(words) {
 		return true
 	}
@@ -57,18 +45,6 @@ func (l *lexiconRule) hits(text string, words []string) bool {
 		}
 	}
 	return false
-}
-
-func follows(words, rest []string) bool {
-	if len(words) < len(rest) {
-		return false
-	}
-	for i, w := range rest {
-		if words[i] != w {
-			return false
-		}
-	}
-	return true
 }
 
 // together looks for two words near each other, in either order.

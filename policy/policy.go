@@ -103,6 +103,8 @@ type Rules struct {
 	rates       []*rateRule
 	contents    []contentRule
 	lexica      []*lexiconRule
+	phrases     phraseNode // of all lexica
+	looking     bool       // a lexicon has more than phrases
 	disclaimers []disclaimerRule
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"rollcall/bench"
 	"rollcall/config"
+	"rollcall/policy"
 )
 
 func runsOf(cpu ...float64) []run {
@@ -153,12 +154,26 @@ func TestNeed(t *testing.T) {
 
 func TestRollcallConfigurationIsGood(t *testing.T) {
 	for _, store := range []string{"embedded:", "redis://127.0.0.1:6379/0"} {
-		c, err := config.Parse("rollcall.toml", configure("127.0.0.1:5060", "127.0.0.1:8080", t.TempDir(), store))
+		c, err := config.Parse("rollcall.toml", new(plan).configure("127.0.0.1:5060", "127.0.0.1:8080", t.TempDir(), store))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(c.Listen) != 2 || c.Archive.Durability != "fsync" || c.Store.URL != store {
 			t.Errorf("configuration %+v", c)
 		}
+	}
+}
+
+// TestRecordPolicyIsGood: the rules of the record part are so many, and a server takes them.
+func TestRecordPolicyIsGood(t *testing.T) {
+	text := recordPolicy()
+	if n := strings.Count(text, "[["); n != recordRules {
+		t.Errorf("%d rules", n)
+	}
+	if n := strings.Count(text, " of many\""); n != recordPhrases {
+		t.Errorf("%d phrases", n)
+	}
+	if _, err := policy.Parse("policy.toml", []byte(text), []string{domain}, nil, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -39,6 +39,8 @@ type plan struct {
 	stormed    int     // subscriptions of the storm part
 	noise      float64 // share of the machine that others may use in a run
 	binary     string
+	archive    string // more lines of rollcall's [archive]
+	more       string // more tables of rollcall's configuration
 	log        io.Writer
 	verbose    bool
 }
@@ -46,7 +48,7 @@ type plan struct {
 // allParts are run if none is named; challenged, a REGISTER that is challenged
 // each time, only if it is.
 var allParts = []string{
-	"register", "message", "latency", "memory", "redis",
+	"register", "message", "latency", "record", "memory", "redis",
 	"presence", "presence-durable", "presence-latency", "presence-memory", "storm",
 }
 
@@ -205,6 +207,8 @@ func (p *plan) part(ctx context.Context, part string, r *results) error {
 		return p.compare(ctx, part, r)
 	case "latency":
 		return p.latency(ctx, r)
+	case "record":
+		return p.record(ctx, r)
 	case "memory":
 		return p.memory(ctx, r)
 	case "presence":

@@ -12,8 +12,10 @@ import (
 // results is everything that was measured; it is what --json writes.
 type results struct {
 	Comparisons []comparison `json:"comparisons"`
-	Memory      []memory     `json:"memory,omitempty"`
-	Start       *startTime   `json:"start,omitempty"`
+	// Records are of rollcall with all that makes the record, beside rollcall with a plain journal.
+	Records []comparison `json:"records,omitempty"`
+	Memory  []memory     `json:"memory,omitempty"`
+	Start   *startTime   `json:"start,omitempty"`
 	// Of presence.
 	Held   []held     `json:"subscriptions_held,omitempty"`
 	Storms []stormRow `json:"storms,omitempty"`
@@ -84,8 +86,11 @@ func rate(p *bench.Phase) float64      { return p.Rate }
 func p99(p *bench.Phase) float64       { return p.Latency.P99 }
 
 // ratio is the median of rollcall's CPU over Kamailio's, pair by pair.
-func (c comparison) ratio() (float64, bool) {
-	a, b := of(c.Runs[kamailioName], serverCPU), of(c.Runs[rollcallName], serverCPU)
+func (c comparison) ratio() (float64, bool) { return c.ratioTo(kamailioName) }
+
+// ratioTo is the median of rollcall's CPU over another's, pair by pair.
+func (c comparison) ratioTo(other string) (float64, bool) {
+	a, b := of(c.Runs[other], serverCPU), of(c.Runs[rollcallName], serverCPU)
 	var ratios []float64
 	for i := range min(len(a), len(b)) {
 		if a[i] > 0 {
@@ -152,6 +157,16 @@ func (r *results) print(out io.Writer) error {
 				micros(median(of(a, serverCPU))), micros(median(of(b, serverCPU))), factor(c.ratio()),
 				perSecond(median(of(a, rate))), perSecond(median(of(b, rate))),
 				factor(median(of(a, p99))), factor(median(of(b, p99))), c.remarks())
+		}
+		fmt.Fprintln(t)
+	}
+	if len(r.Records) > 0 {
+		micros, perSecond, factor := cell("%.1f"), cell("%.0f"), cell("%.2f")
+		fmt.Fprintln(t, "record\ttransport\tplain journal µs/op\twith tree, sealing, index and policy\tratio\tplain /s\tall /s\tremarks")
+		for _, c := range r.Records {
+			a, b := c.Runs[plainName], c.Runs[rollcallName]
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Operation, c.Transport, micros(median(of(a, serverCPU))), micros(median(of(b, serverCPU))),
+				factor(c.ratioTo(plainName)), perSecond(median(of(a, rate))), perSecond(median(of(b, rate))), c.remarks())
 		}
 		fmt.Fprintln(t)
 	}

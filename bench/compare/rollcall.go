@@ -33,23 +33,27 @@ url = "{{store}}"
 [archive]
 journal    = "file"
 durability = "fsync"
+{{archive}}
 
 [http]
 address = "{{http}}"
 
 [xcap]
 documents = 1000
-`
+
+{{more}}`
 
 // configure fills rollcallConfig in.
-func configure(addr, httpAddr, dir, store string) []byte {
-	r := strings.NewReplacer("{{addr}}", addr, "{{http}}", httpAddr, "{{domain}}", domain, "{{dir}}", dir, "{{store}}", store)
+func (p *plan) configure(addr, httpAddr, dir, store string) []byte {
+	r := strings.NewReplacer("{{addr}}", addr, "{{http}}", httpAddr, "{{domain}}", domain, "{{dir}}", dir, "{{store}}", store,
+		"{{archive}}", p.archive, "{{more}}", p.more)
 	return []byte(r.Replace(rollcallConfig))
 }
 
 // build makes the rollcall binary of this source tree.
-func build(ctx context.Context, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", binary, "rollcall/cmd/rollcall")
+func build(ctx context.Context, binary string, flags ...string) error {
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "rollcall/cmd/rollcall")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build rollcall: %w\n%s", err, out)
@@ -75,7 +79,7 @@ func (p *plan) startRollcall(ctx context.Context, store string, accounts int) (*
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	httpAddr := fmt.Sprintf("127.0.0.1:%d", httpPort)
 	file := filepath.Join(dir, "rollcall.toml")
-	if err := os.WriteFile(file, configure(addr, httpAddr, dir, store), 0o644); err != nil {
+	if err := os.WriteFile(file, p.configure(addr, httpAddr, dir, store), 0o644); err != nil {
 		return nil, 0, err
 	}
 	csv := filepath.Join(dir, "accounts.csv")
