@@ -32,6 +32,7 @@ var kinds = []struct {
 	{ErrNotFound, "not_found", http.StatusNotFound},
 	{ErrInvalid, "invalid", http.StatusBadRequest},
 	{ErrRefused, "refused", http.StatusConflict},
+	{ErrForbidden, "forbidden", http.StatusForbidden},
 	{ErrMoved, "moved", http.StatusPreconditionFailed},
 	{ErrBusy, "busy", http.StatusServiceUnavailable},
 }

@@ -34,6 +34,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrRefused wraps why something is not done now, such as a hold that stands against an erasure.
 	ErrRefused = errors.New("refused")
+	// ErrForbidden wraps that the caller may not, whatever the state of things.
+	ErrForbidden = errors.New("forbidden")
 	// ErrMoved wraps that what If-Match names is not there any more (RFC 9110 §13.1.1).
 	ErrMoved = errors.New("moved")
 )

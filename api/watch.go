@@ -8,12 +8,15 @@ import (
 	"rollcall/auth"
 )
 
+// ErrPending is ErrForbidden until the account has decided.
+var ErrPending = fmt.Errorf("%w until it is decided", ErrForbidden)
+
 // Watcher shows presence as it changes, and the groups of accounts.
 type Watcher interface {
 	// WatchPresence calls f with the presence of accounts and of the members of groups: first of all, then of those that
 	// changed, until ctx ends. A token with an account sees what that account sees. ErrInvalid, ErrNotFound, ErrBusy.
 	WatchPresence(ctx context.Context, t auth.Token, aors, groups []string, ready func(), f func(Watched) error) error
-	// SeePresence is Presence as the account of a token sees it: that of a watcher alone, ErrRefused for what it may not see.
+	// SeePresence is Presence as the account of a token sees it: that of a watcher alone, ErrForbidden for what it may not see, ErrPending until that is decided.
 	SeePresence(ctx context.Context, t auth.Token, aor string) (Presence, error)
 	// Groups lists the groups of accounts.
 	Groups(ctx context.Context, t auth.Token) ([]Group, error)

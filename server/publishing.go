@@ -23,7 +23,7 @@ func (b backend) own(ctx context.Context, text string) (auth.Identity, error) {
 	}
 	t := api.TokenOf(ctx)
 	if by := viewer(t); !by.IsZero() && by != aor && !b.publishers(by) {
-		return auth.Identity{}, fmt.Errorf("%w: the token publishes for %s alone; [presence] publishers names accounts that publish for others", api.ErrRefused, by)
+		return auth.Identity{}, fmt.Errorf("%w: the token publishes for %s alone; [presence] publishers names accounts that publish for others", api.ErrForbidden, by)
 	}
 	id, err := b.directory.Vouch(ctx, t, aor)
 	if errors.Is(err, auth.ErrNoAccount) {
@@ -91,10 +91,16 @@ func (b backend) Publish(ctx context.Context, actor, text string, p api.Publish)
 	return done, nil
 }
 
+// actPermanent is the action of the record of who sets what an account shows without a publication.
+const actPermanent = "presence-permanent"
+
 // Permanent implements api.Publisher: the state is the user's own document.
 func (b backend) Permanent(ctx context.Context, actor, text, document string) error {
 	id, err := b.own(ctx, text)
 	if err != nil {
+		return err
+	}
+	if _, err := b.act(ctx, actor, actPermanent, id.AOR().String(), "", map[string]bool{"removed": document == ""}); err != nil {
 		return err
 	}
 	if document == "" {

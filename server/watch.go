@@ -33,14 +33,18 @@ func (b backend) SeePresence(ctx context.Context, t auth.Token, aor string) (api
 		return api.Presence{}, err
 	}
 	if rule := b.apart(ctx, watcher, a); rule != "" {
-		return api.Presence{}, fmt.Errorf("%w: rule %s", api.ErrRefused, rule)
+		return api.Presence{}, fmt.Errorf("%w: rule %s", api.ErrForbidden, rule)
 	}
 	v, err := b.notifier.Judge(ctx, presence.Name, watcher, a)
 	if err != nil {
 		return api.Presence{}, err
 	}
-	if v.Standing != event.Active {
-		return api.Presence{}, fmt.Errorf("%w: %s has not allowed it (%s)", api.ErrRefused, a, v.Standing)
+	switch v.Standing {
+	case event.Active:
+	case event.Pending:
+		return api.Presence{}, fmt.Errorf("%w: %s has not answered yet", api.ErrPending, a)
+	default:
+		return api.Presence{}, fmt.Errorf("%w: %s has not allowed it", api.ErrForbidden, a)
 	}
 	body, _, err := b.notifier.Look(ctx, presence.Name, a, event.View{Type: presence.TypePIDF, Class: v.Class})
 	if err != nil {
@@ -164,7 +168,9 @@ func (b backend) Group(ctx context.Context, t auth.Token, name string) (api.Grou
 		w := api.Watched{AOR: m.AOR.String(), Standing: event.Active.String()}
 		p, err := b.SeePresence(ctx, t, w.AOR)
 		switch {
-		case errors.Is(err, api.ErrRefused):
+		case errors.Is(err, api.ErrPending):
+			w.Standing = event.Pending.String()
+		case errors.Is(err, api.ErrForbidden):
 			w.Standing = "refused"
 		case err != nil:
 			return g, err

@@ -8,6 +8,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/archive"
+	"rollcall/config"
 	"rollcall/xcap"
 )
 
@@ -63,7 +64,7 @@ func TestPresenceStream(t *testing.T) {
 	watched(t, as, "bob", func(w api.Watched) bool { return w.Standing == "refused" && w.Document == "" })
 	bob.publish(200, pidf("bob", "open", "third"))
 	watched(t, whole, "bob", note("third"))
-	if res, body := h.asToken(h.tokenOf("alice"), "GET", "/api/v1/presence/sip:bob@example.com", ""); res.StatusCode != 409 {
+	if res, body := h.asToken(h.tokenOf("alice"), "GET", "/api/v1/presence/sip:bob@example.com", ""); res.StatusCode != 403 {
 		t.Errorf("what is not allowed: %d %s", res.StatusCode, body)
 	}
 	for _, path := range []string{"/api/v1/presence/stream", "/api/v1/presence/stream?aor=x"} {
@@ -100,6 +101,23 @@ func TestGroupsByToken(t *testing.T) {
 	}
 }
 
+// TestPendingMember: who has not decided yet is told apart from who has refused.
+func TestPendingMember(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *config.Config) { c.Presence.Colleagues = "confirm" })
+	h.join("alice", "team")
+	h.join("bob", "team")
+	secret := h.tokenOf("alice")
+	var g api.Group
+	_, body := h.asToken(secret, "GET", "/api/v1/groups/team", "")
+	if err := json.Unmarshal([]byte(body), &g); err != nil || len(g.Members) != 1 || g.Members[0].Standing != "pending" {
+		t.Errorf("%s %v", body, err)
+	}
+	if res, body := h.asToken(secret, "GET", "/api/v1/presence/sip:bob@example.com", ""); res.StatusCode != 403 || !strings.Contains(body, "not answered yet") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
 // TestBotPublishesForItself: a token with an account publishes for that alone.
 func TestBotPublishesForItself(t *testing.T) {
 	t.Parallel()
@@ -109,9 +127,15 @@ func TestBotPublishesForItself(t *testing.T) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
 	for _, path := range []string{"/api/v1/presence/sip:bob@example.com", "/api/v1/presence/sip:bob@example.com?permanent=true"} {
-		if res, body := h.asToken(secret, "PUT", path, `{"note":"not mine"}`); res.StatusCode != 409 {
+		if res, body := h.asToken(secret, "PUT", path, `{"note":"not mine"}`); res.StatusCode != 403 {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
 		}
+	}
+	if res, body := h.asToken(secret, "PUT", "/api/v1/presence/sip:alice@example.com?permanent=true", `{"note":"mine for long"}`); res.StatusCode != 200 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if _, acts := h.asToken(h.token("admin", "root"), "GET", "/api/v1/audit", ""); strings.Count(acts, `"action":"presence-permanent","object":"sip:alice@example.com"`) != 1 || strings.Contains(acts, `presence-permanent","object":"sip:bob`) {
+		t.Errorf("acts %s", acts)
 	}
 }
 
