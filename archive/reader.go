@@ -438,6 +438,17 @@ func (a Folder) Scan(f func(*Record, Pos) error) error {
 	return r.each(f)
 }
 
+// ScanSince is Scan of the records that were archived at since or later, and of some
+// before.
+func (a Folder) ScanSince(since time.Time, f func(*Record, Pos) error) error {
+	r, err := a.readerFrom(micros(since))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.each(f)
+}
+
 // LastSeq returns the seq of the newest record, 0 in an empty archive.
 func (a Folder) LastSeq() (uint64, error) {
 	r, err := Folder{Dir: a.Dir}.readerWhere(func(*header) bool { return true })

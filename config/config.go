@@ -119,9 +119,12 @@ type Archive struct {
 	// Certificates (PEM) that the authority's must lead to. Without them its stamps are kept without trust in it, and
 	// archive verify --tsa-ca judges them.
 	TSACAFile string `toml:"tsa_ca_file" reload:"restart" example:"\"/etc/rollcall/tsa-ca.pem\""`
-	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. spool
-	// is a known name that this version does not support.
+	// What happens to a message that cannot be recorded: refuse answers 503 with Retry-After to that sender. With
+	// journal = "redis", spool makes the record durable in data_dir/spool, on a disk of this server, before the message goes
+	// on, while Redis takes no records; they come into the streams when it does again.
 	OnFailure string `toml:"on_failure" reload:"restart"`
+	// Most that may wait in the spool; beyond it messages are refused.
+	SpoolBytes int `toml:"spool_bytes" reload:"restart" unit:"bytes"`
 	// Keep an index of the record in data_dir/index, so that a search need not read all files. It has what was said
 	// in clear, except what was erased: keep it out of backups. It is made again whenever it is missing, and removed
 	// when this is false.
@@ -339,7 +342,7 @@ func Default() *Config {
 		DataDir:  "/var/lib/rollcall",
 		TimeZone: "UTC",
 		Store:    Store{URL: "embedded:"},
-		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", Index: true, TSAEvery: Duration{time.Hour}, Replicas: 1, StreamKeep: Duration{time.Hour}},
+		Archive:  Archive{Journal: "file", Durability: "fsync", OnFailure: "refuse", Index: true, TSAEvery: Duration{time.Hour}, Replicas: 1, StreamKeep: Duration{time.Hour}, SpoolBytes: 1 << 30},
 		HTTP:     HTTP{Address: "127.0.0.1:8080"},
 		XCAP:     XCAP{DocumentBytes: 256 << 10, IconBytes: 1 << 20, Documents: 32},
 		Registrar: Registrar{
@@ -403,6 +406,9 @@ func (c *Config) ArchiveDir() string {
 
 // WitnessDir is where it is kept what witnesses have and have signed, data_dir/witness.
 func (c *Config) WitnessDir() string { return filepath.Join(c.DataDir, "witness") }
+
+// SpoolDir is where records wait for Redis, data_dir/spool.
+func (c *Config) SpoolDir() string { return filepath.Join(c.DataDir, "spool") }
 
 // ReplicaDir is where it is kept what the second copy has, data_dir/replica.
 func (c *Config) ReplicaDir() string { return filepath.Join(c.DataDir, "replica") }

@@ -62,7 +62,9 @@ func TestFaults(t *testing.T) {
 		{"inline tables", ok + "listen = [{address = \"0.0.0.0:5060\", transport = \"upd\"}]\n", []string{`rollcall.toml:2: listen.transport: transport "upd" is not known`}},
 		{"later archive", ok + "[archive]\njournal = \"redis\"\ndurability = \"replicated\"\non_failure = \"spool\"\n", []string{
 			`rollcall.toml:3: archive.journal: the journal on Redis is in the Redis of the store; set store.url on Redis, or journal = "file"`,
-			`rollcall.toml:5: archive.on_failure: on_failure "spool" is not supported by this version`}},
+		}},
+		{"spool of a file", ok + "[archive]\non_failure = \"spool\"\nspool_bytes = 7\n", []string{
+			`rollcall.toml:3: archive.on_failure: a spool is for records on their way to Redis`, `rollcall.toml:4: archive.spool_bytes: 7 is too little`}},
 		{"replicated file", ok + "[archive]\ndurability = \"replicated\"\n", []string{`rollcall.toml:3: archive.durability: only Redis replicates`}},
 		{"witness", ok + "[archive]\ndir = \"record\"\ntsa_url = \"tsa\"\n[[witness]]\nurl = \"ftp://x\"\n[replica]\nurl = \"s3:x\"\n", []string{
 			`rollcall.toml:3: archive.dir: "record" is no whole path`,

@@ -250,7 +250,13 @@ func (v *validator) archive() {
 	} else if a.Durability == "replicated" {
 		v.fault("archive.durability", `use "fsync", or journal = "redis"`, "only Redis replicates")
 	}
-	v.oneOf("archive.on_failure", a.OnFailure, []string{"refuse"}, []string{"spool"})
+	v.oneOf("archive.on_failure", a.OnFailure, []string{"refuse", "spool"}, nil)
+	if a.OnFailure == "spool" && a.Journal != "redis" {
+		v.fault("archive.on_failure", `use "refuse"`, "a spool is for records on their way to Redis: the journal in a file is on this disk already")
+	}
+	if a.SpoolBytes < 1<<20 {
+		v.fault("archive.spool_bytes", "write 1048576 or more", "%d is too little for a spool", a.SpoolBytes)
+	}
 }
 
 func (v *validator) numbers() {

@@ -106,7 +106,12 @@ func (s *Server) openStream(cfg *config.Config, o archive.Options, log *zap.Logg
 	if cfg.Archive.Durability == "replicated" {
 		replicas = cfg.Archive.Replicas
 	}
+	spool := ""
+	if cfg.Archive.OnFailure == "spool" {
+		spool = cfg.SpoolDir()
+	}
 	s.stream, err = stream.Open(ctx, stream.Options{
+		Spool: spool, SpoolBytes: int64(cfg.Archive.SpoolBytes),
 		Client: db.Client(), Prefix: db.Prefix(), Node: o.Node, Replicas: replicas, Keep: cfg.Archive.StreamKeep.Duration, Run: o.Run, Folder: folder, Log: log,
 		Master: stream.Master{
 			Wrap:   func(id [16]byte, key []byte) ([]byte, error) { return master.Wrap(keys.ID(id), key) },
@@ -204,4 +209,16 @@ func (s *Server) unsealed() float64 {
 		return -1
 	}
 	return float64(n)
+}
+
+// spooled tells how much waits for Redis on this disk, and for how many seconds.
+func (s *Server) spooled() (bytes, age float64) {
+	if s.stream == nil {
+		return 0, 0
+	}
+	x := s.stream.Spooled()
+	if x.Since.IsZero() {
+		return float64(x.Bytes), 0
+	}
+	return float64(x.Bytes), time.Since(x.Since).Seconds()
 }

@@ -67,6 +67,8 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		}
 		return 0
 	})
+	gauge("rollcall_archive_spool_bytes", "Bytes of records that wait on a disk of this server until Redis takes them.", func() float64 { b, _ := s.spooled(); return b })
+	gauge("rollcall_archive_spool_age_seconds", "How long the oldest of them has waited.", func() float64 { _, age := s.spooled(); return age })
 	count("rollcall_archive_replica_failures_total", "Tries to copy sealed segments and checkpoints that failed.", nil, s.replicaFailed)
 	gauge("rollcall_archive_replica_waiting_segments", "Compressed segments that the second copy does not have.", s.replicaBehind)
 	count("rollcall_archive_stamp_failures_total", "Tries to have a checkpoint time-stamped that failed.", nil, s.counters.stampFaults.n.Load)

@@ -57,7 +57,9 @@ type item struct {
 	shard int
 	value []byte
 	key   *cipherKey
-	done  func(archive.Receipt, error) // nil: nobody waits
+	// sentOnce: Redis was asked to take it and did not answer, so a stream may have it.
+	sentOnce bool
+	done     func(archive.Receipt, error) // nil: nobody waits
 }
 
 func (x *item) args(n *names) *redis.XAddArgs {

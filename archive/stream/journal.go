@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +29,10 @@ type Options struct {
 	// Keep is how long entries stay in the streams, for other consumers. They are never
 	// trimmed before they are sealed.
 	Keep time.Duration
+	// Spool is a folder of this server's, into which records go while Redis does not take
+	// them, up to SpoolBytes. "": they are refused then.
+	Spool      string
+	SpoolBytes int64
 	// Run is archive.Options.Run.
 	Run func(calls func())
 	// Open opens the folder of the record for this server alone, when it has the lease, and
@@ -67,6 +73,10 @@ type Journal struct {
 	failed   error
 	failedAt time.Time
 	closed   bool
+	spooled  Spooled
+
+	spool   *spool    // of the writing goroutine; nil: there is none
+	retryAt time.Time // of that too: when Redis is asked again
 
 	endMu sync.Mutex
 	endAt time.Time
@@ -90,6 +100,13 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 	j := &Journal{o: o, names: namesOf(o.Prefix), keys: ciphers{master: o.Master}, wake: make(chan struct{}, 1)}
 	if err := j.group(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", archive.ErrUnavailable, err)
+	}
+	if o.Spool != "" {
+		var err error
+		if j.spool, err = openSpool(o.Spool, o.Node, o.SpoolBytes); err != nil {
+			return nil, fmt.Errorf("%w: %w", archive.ErrUnavailable, err)
+		}
+		j.tellSpooled()
 	}
 	j.ctx, j.stop = context.WithCancel(context.Background())
 	j.writing.Go(j.write)
@@ -168,20 +185,28 @@ func (j *Journal) add(r *archive.Record, done func(archive.Receipt, error)) erro
 	return nil
 }
 
-// write gives Redis what waits, in its order, until the journal is closed.
+// write gives Redis what waits, in its order, until the journal is closed. While there is
+// something in the spool all that comes goes behind it.
 func (j *Journal) write() {
 	retry := time.NewTicker(probeEvery)
 	defer retry.Stop()
 	for {
 		batch, closed := j.take()
-		if len(batch) > 0 {
-			if j.send(batch) {
-				continue
-			}
-			if closed {
-				return
-			}
-		} else if closed {
+		spooling := j.spool != nil && j.spool.j != nil
+		worked := false
+		switch {
+		case len(batch) > 0 && spooling:
+			worked = j.aside(batch)
+		case len(batch) > 0:
+			worked = j.send(batch)
+		}
+		if spooling && !closed && j.drain() {
+			continue
+		}
+		if worked {
+			continue
+		}
+		if closed {
 			return
 		}
 		select {
@@ -205,9 +230,8 @@ func (j *Journal) take() (batch []*item, closed bool) {
 	return batch, j.closed
 }
 
-// send writes a batch and tells who waits for it. What nobody waits for is tried again
-// when Redis did not take it; a record that it took after all is known by its ID.
-func (j *Journal) send(batch []*item) bool {
+// put writes entries into the streams, and waits for the replicas that are asked for.
+func (j *Journal) put(batch []*item) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
 	defer cancel()
 	pipe := j.o.Client.Pipeline()
@@ -221,55 +245,232 @@ func (j *Journal) send(batch []*item) bool {
 	_, err := pipe.Exec(ctx)
 	if err == nil && wait != nil {
 		if n, bad := wait.Int(); bad != nil || n < j.o.Replicas {
-			err = fmt.Errorf("%d replicas have it, not %d", n, j.o.Replicas)
+			return fmt.Errorf("%w: redis: %w: %d, not %d", archive.ErrUnavailable, errReplicas, n, j.o.Replicas)
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
+		return fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
 	}
-	var again []*item
-	bytes := 0
-	for _, x := range batch {
-		if err != nil && x.done == nil {
-			again = append(again, x)
+	return nil
+}
+
+// errReplicas: the streams have the entries, and fewer replicas than wanted. A spool would not
+// help: the sealer takes them as they are.
+var errReplicas = errors.New("too few replicas have it")
+
+// send writes a batch and tells who waits for it. What nobody waits for is tried again
+// when Redis did not take it; a record that it took after all is known by its ID. With a
+// spool all of it goes there.
+func (j *Journal) send(batch []*item) bool {
+	err := j.put(batch)
+	if err != nil && j.spool != nil && !errors.Is(err, errReplicas) {
+		for _, x := range batch {
+			x.sentOnce = true
+		}
+		j.o.Log.Error("records go into the spool", zap.Error(err))
+		j.retryAt = time.Now().Add(probeEvery)
+		return j.aside(batch)
+	}
+	faults := make([]error, len(batch))
+	for i := range faults {
+		faults[i] = err
+	}
+	return j.settle(batch, faults)
+}
+
+// aside makes a batch durable in the spool.
+func (j *Journal) aside(batch []*item) bool {
+	faults := j.spool.put(batch)
+	for i, err := range faults {
+		if err != nil {
+			faults[i] = fmt.Errorf("%w: spool: %w", archive.ErrUnavailable, err)
+		}
+	}
+	j.tellSpooled()
+	return j.settle(batch, faults)
+}
+
+// drain moves entries from the spool into the streams, and reports whether there may be
+// more to move now.
+func (j *Journal) drain() bool {
+	if time.Now().Before(j.retryAt) {
+		return false
+	}
+	batch, last, err := j.spool.next(batchItems)
+	if err == nil && len(batch) > 0 {
+		var missing []*item
+		if missing, err = j.missing(batch); err == nil && len(missing) > 0 {
+			err = j.put(missing)
+		}
+	}
+	if err == nil && last > j.spool.sent {
+		err = j.spool.took(batch, last)
+	}
+	more := err == nil && j.spool.left()
+	if err == nil && !more {
+		if err = j.spool.clear(); err == nil {
+			j.o.Log.Info("the spool is empty, records go into the streams again")
+		}
+	}
+	if err != nil {
+		j.spool.rewind()
+		j.retryAt = time.Now().Add(probeEvery)
+		if !errors.Is(err, archive.ErrUnavailable) {
+			j.o.Log.Error("the spool is not emptied", zap.Error(err))
+		}
+	}
+	j.tellSpooled()
+	return more
+}
+
+// sentAround is how far from the time of its record an entry may be in a stream that Redis
+// took without an answer.
+const sentAround = time.Minute
+
+// missing leaves out what Redis took without an answer before it went away: it is in a
+// stream, or in the record already.
+func (j *Journal) missing(batch []*item) (list []*item, err error) {
+	unsure := map[archive.ID]bool{}
+	of := make([]archive.ID, len(batch))
+	oldest := time.Now()
+	for i, x := range batch {
+		if !x.sentOnce {
 			continue
+		}
+		r, err := j.keys.spooled(x)
+		if err != nil {
+			return nil, err
+		}
+		there, err := j.inStream(x.shard, r)
+		if err != nil {
+			return nil, err
+		}
+		of[i] = r.ID
+		if unsure[r.ID] = there; !there && r.Time().Before(oldest) {
+			oldest = r.Time()
+		}
+	}
+	if len(unsure) > 0 {
+		err := j.o.Folder.ScanSince(oldest.Add(-sentAround), func(r *archive.Record, _ archive.Pos) error {
+			if _, asked := unsure[r.ID]; asked {
+				unsure[r.ID] = true
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	for i, x := range batch {
+		if !unsure[of[i]] {
+			list = append(list, x)
+		}
+	}
+	return list, nil
+}
+
+// inStream looks for a record in its stream.
+func (j *Journal) inStream(shard int, r *archive.Record) (bool, error) {
+	from, to := r.Time().Add(-sentAround), r.Time().Add(sentAround)
+	end := strconv.FormatInt(to.UnixMilli(), 10)
+	for at := strconv.FormatInt(from.UnixMilli(), 10); ; {
+		ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
+		list, err := j.o.Client.XRangeN(ctx, j.names.streams[shard], at, end, 1000).Result()
+		cancel()
+		if err != nil {
+			return false, fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
+		}
+		for i := range list {
+			if other, err := j.keys.record(&list[i]); err == nil && other.ID == r.ID {
+				return true, nil
+			}
+		}
+		if len(list) < 1000 {
+			return false, nil
+		}
+		at = "(" + list[len(list)-1].ID
+	}
+}
+
+// settle takes a batch off the queue: of each item it is told what became of it. What
+// nobody waits for comes again.
+func (j *Journal) settle(batch []*item, faults []error) bool {
+	var again []*item
+	var failed error
+	bytes, taken := 0, 0
+	for i, x := range batch {
+		if err := faults[i]; err != nil {
+			failed = err
+			if x.done == nil {
+				again = append(again, x)
+				continue
+			}
+		} else {
+			taken++
+			j.bytes.Add(uint64(len(x.value)))
 		}
 		bytes += len(x.value)
 	}
 	j.mu.Lock()
-	if err != nil && j.failed == nil {
+	if failed != nil && j.failed == nil {
 		j.fails.Add(1)
-		j.o.Log.Error("journal failed", zap.Error(err))
-	} else if err == nil && j.failed != nil {
+		j.o.Log.Error("journal failed", zap.Error(failed))
+	} else if failed == nil && j.failed != nil {
 		j.o.Log.Info("journal works again")
 	}
-	j.failed, j.failedAt = err, time.Now()
+	j.failed, j.failedAt = failed, time.Now()
 	j.queue = append(again, j.queue...)
 	j.pending -= bytes
 	j.mu.Unlock()
-	if err == nil {
-		j.records.Add(uint64(len(batch)))
-		j.bytes.Add(uint64(bytes))
-	}
-	j.acknowledge(batch, err)
-	return err == nil
+	j.records.Add(uint64(taken))
+	j.acknowledge(batch, faults)
+	return failed == nil
 }
 
-func (j *Journal) acknowledge(batch []*item, err error) {
-	waiting := slices.DeleteFunc(slices.Clone(batch), func(x *item) bool { return x.done == nil })
+func (j *Journal) acknowledge(batch []*item, faults []error) {
+	type told struct {
+		x   *item
+		err error
+	}
+	var waiting []told
+	for i, x := range batch {
+		if x.done != nil {
+			waiting = append(waiting, told{x, faults[i]})
+		}
+	}
 	for some := range slices.Chunk(waiting, 64) {
 		j.callers.Add(1)
 		j.o.Run(func() {
 			defer j.callers.Done()
-			for _, x := range some {
-				if err != nil {
-					x.done(archive.Receipt{}, err)
+			for _, t := range some {
+				if t.err != nil {
+					t.x.done(archive.Receipt{}, t.err)
 				} else {
-					x.done(archive.DurableElsewhere(x.id), nil)
+					t.x.done(archive.DurableElsewhere(t.x.id), nil)
 				}
 			}
 		})
 	}
+}
+
+// Spooled is what waits on the disk of this server for Redis.
+type Spooled struct {
+	Bytes int64
+	Since time.Time // when the oldest came; zero when nothing waits
+}
+
+// Spooled tells what is in the spool.
+func (j *Journal) Spooled() Spooled {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.spooled
+}
+
+func (j *Journal) tellSpooled() {
+	now := Spooled{j.spool.bytes, j.spool.since}
+	j.mu.Lock()
+	j.spooled = now
+	j.mu.Unlock()
 }
 
 // Recall returns the receipt of a record that was made durable before.
@@ -283,6 +484,44 @@ func (j *Journal) Recall(id archive.ID, seq uint64) archive.Receipt {
 // Recent reads what this server wrote since, as far as the streams have it: of each
 // conversation in its order.
 func (j *Journal) Recent(since time.Time, f func(*archive.Record) error) error {
+	if j.o.Spool == "" {
+		return j.recent(since, f)
+	}
+	// The spool is read first, as it is emptied into the streams meanwhile.
+	var waiting []*archive.Record
+	err := archive.Folder{Dir: filepath.Join(j.o.Spool, spoolEntries)}.Scan(func(e *archive.Record, _ archive.Pos) error {
+		x, ok, err := itemOf(e)
+		if err != nil || !ok || e.Received.Before(since) {
+			return err
+		}
+		r, err := j.keys.spooled(x)
+		if err == nil && !r.Time().Before(since) {
+			waiting = append(waiting, r)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the spool: %w", err)
+	}
+	seen := map[archive.ID]bool{}
+	err = j.recent(since, func(r *archive.Record) error {
+		seen[r.ID] = true
+		return f(r)
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range waiting {
+		if !seen[r.ID] {
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (j *Journal) recent(since time.Time, f func(*archive.Record) error) error {
 	from := strconv.FormatInt(since.UnixMilli(), 10)
 	for _, s := range j.names.streams {
 		for at := from; ; {
@@ -423,13 +662,17 @@ func (j *Journal) Close() error {
 	default:
 	}
 	j.writing.Wait()
+	var spooled error
+	if j.spool != nil {
+		spooled = j.spool.close() // the next process goes on with it
+	}
 	j.stop()
 	j.sealing.Wait()
 	j.callers.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if n := len(j.queue); n > 0 {
-		return errors.Join(fmt.Errorf("%d records without anybody who waits for them were not written", n), j.failed)
+		return errors.Join(fmt.Errorf("%d records without anybody who waits for them were not written", n), j.failed, spooled)
 	}
-	return nil
+	return spooled
 }

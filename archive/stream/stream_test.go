@@ -420,3 +420,130 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// TestSpool: while Redis is away records are made durable on the disk here, over a restart
+// too, and come into the record later: once each, in their order, whatever Redis took
+// without saying so. What does not fit is refused.
+func TestSpool(t *testing.T) {
+	url, server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	dir, spool := filepath.Join(t.TempDir(), "archive"), filepath.Join(t.TempDir(), "spool")
+	with := func(o *Options) { o.Spool, o.SpoolBytes = spool, 64<<10 }
+	j := open(t, url, dir, "n1", with)
+	eventually(t, "sealing", j.Seals)
+	write := func(j *Journal, n int) (archive.ID, error) {
+		r := message(fmt.Sprintf("sip:u%d@example.com", n%3), "sip:bob@example.com", fmt.Sprint("text ", n))
+		c := make(chan error, 1)
+		if err := j.AppendFunc(r, func(_ archive.Receipt, err error) { c <- err }); err != nil {
+			return r.ID, err
+		}
+		return r.ID, <-c
+	}
+	var ids []archive.ID
+	take := func(j *Journal, from, to int) {
+		t.Helper()
+		for n := from; n < to; n++ {
+			id, err := write(j, n)
+			if err != nil {
+				t.Fatal(n, err)
+			}
+			ids = append(ids, id)
+		}
+	}
+	take(j, 0, 5)
+	server.Stop()
+	take(j, 5, 15)
+	if s := j.Spooled(); s.Bytes == 0 || time.Since(s.Since) > time.Minute || j.Err() != nil {
+		t.Errorf("spooled %+v, %v", s, j.Err())
+	}
+	server.Restart()
+	take(j, 15, 20) // some behind the spool, some not
+	eventually(t, "the spool is empty", func() bool { return j.Spooled().Bytes == 0 })
+	take(j, 20, 25)
+	server.Stop()
+	take(j, 25, 35)
+	killed := filepath.Join(t.TempDir(), "spool") // as a kill leaves it now
+	if err := os.CopyFS(killed, os.DirFS(spool)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := openSpool(killed, "n1", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, _, err := after.next(1000)
+	if err != nil || len(left) != 10 || after.bytes != j.Spooled().Bytes {
+		t.Errorf("%d entries after a kill, %d bytes of %d, %v", len(left), after.bytes, j.Spooled().Bytes, err)
+	}
+	for i, x := range left {
+		if r, err := j.keys.spooled(x); err != nil || r.ID != ids[25+i] {
+			t.Errorf("entry %d after a kill: %v", i, err)
+		}
+	}
+	if err := after.close(); err != nil {
+		t.Error(err)
+	}
+	if err := j.Close(); err != nil && !strings.Contains(err.Error(), "refused") && !errors.Is(err, archive.ErrUnavailable) {
+		t.Log(err) // it could not give its lease back
+	}
+
+	server.Restart()
+	j = open(t, url, dir, "n1", with)
+	recent := map[archive.ID]int{}
+	if err := j.Recent(time.Now().Add(-time.Hour), func(r *archive.Record) error { recent[r.ID]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range ids {
+		if recent[id] != 1 {
+			t.Errorf("record %d stands %d times in what is recent", i, recent[id])
+		}
+	}
+	eventually(t, "the spool is empty", func() bool { return j.Spooled().Bytes == 0 })
+	sealedAll(t, j)
+	server.Stop()
+	for n := 100; ; n++ { // until it is full
+		_, err := write(j, n)
+		if errors.Is(err, archive.ErrUnavailable) {
+			break
+		}
+		if err != nil || n > 2000 {
+			t.Fatal(n, err)
+		}
+	}
+	if j.Err() == nil {
+		t.Error("a full spool is no fault")
+	}
+	server.Restart()
+	eventually(t, "the spool is empty", func() bool { return j.Spooled().Bytes == 0 })
+	take(j, 35, 36)
+	eventually(t, "the spool is empty", func() bool { return j.Spooled().Bytes == 0 }) // the last one may have come behind it
+	eventually(t, "sealing", j.Seals)
+	sealedAll(t, j)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := content(t, dir)
+	for i, id := range ids {
+		if found[id] != 1 {
+			t.Errorf("record %d stands %d times", i, found[id])
+		}
+	}
+	last := map[string]int{}
+	err = archive.Folder{Dir: dir}.Scan(func(r *archive.Record, _ archive.Pos) error {
+		if r.Type == archive.TypeMessage {
+			n, err := strconv.Atoi(strings.TrimPrefix(string(r.Body()), "text "))
+			if err != nil || n < last[r.From] && n >= 36 {
+				t.Errorf("%s: %q behind %d", r.From, r.Body(), last[r.From])
+			}
+			if n < 36 && n < last[r.From] && last[r.From] < 100 {
+				t.Errorf("%s: %q behind %d", r.From, r.Body(), last[r.From])
+			}
+			last[r.From] = n
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files, err := os.ReadDir(spool); err != nil || len(files) > 0 {
+		t.Errorf("left in the spool: %v %v", files, err)
+	}
+}
