@@ -86,6 +86,14 @@ func (s *spool) open() (err error) {
 	return err
 }
 
+// begin opens an empty spool. What an earlier one had sent must not count for it.
+func (s *spool) begin() error {
+	if err := os.Remove(filepath.Join(s.dir, spoolSent)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.open()
+}
+
 func (s *spool) count(r *archive.Record) {
 	if s.bytes == 0 {
 		s.since = r.Received
@@ -96,6 +104,7 @@ func (s *spool) count(r *archive.Record) {
 // put makes entries durable, and returns the fault of each.
 func (s *spool) put(batch []*item) []error {
 	faults := make([]error, len(batch))
+	counted := make([]int64, len(batch))
 	var wg sync.WaitGroup
 	for i, x := range batch {
 		r := &archive.Record{Type: archive.TypeAct, Received: time.Now(), Action: actSpooled, Raw: x.marshal()}
@@ -104,12 +113,13 @@ func (s *spool) put(batch []*item) []error {
 			continue
 		}
 		if s.j == nil {
-			if faults[i] = s.open(); faults[i] != nil {
+			if faults[i] = s.begin(); faults[i] != nil {
 				continue
 			}
 		}
-		wg.Add(1)
 		s.count(r)
+		counted[i] = int64(len(r.Raw))
+		wg.Add(1)
 		err := s.j.AppendFunc(r, func(_ archive.Receipt, err error) {
 			faults[i] = err
 			wg.Done()
@@ -121,8 +131,8 @@ func (s *spool) put(batch []*item) []error {
 	}
 	wg.Wait()
 	for i, err := range faults {
-		if err != nil && !errors.Is(err, errSpoolFull) {
-			s.bytes -= int64(len(batch[i].marshal()))
+		if err != nil {
+			s.bytes -= counted[i]
 		}
 	}
 	return faults
