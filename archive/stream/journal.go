@@ -631,6 +631,9 @@ func (j *Journal) others() uint64 {
 	return j.end.Load()
 }
 
+// maxUnknown is up to how many entries are counted one by one.
+const maxUnknown = 1000
+
 // Unsealed counts the entries that are in the streams and not in the record yet.
 func (j *Journal) Unsealed(ctx context.Context) (n int64, err error) {
 	for _, s := range j.names.streams {
@@ -639,9 +642,19 @@ func (j *Journal) Unsealed(ctx context.Context) (n int64, err error) {
 			return 0, err
 		}
 		for _, g := range groups {
-			if g.Name == Group {
-				n += g.Pending + max(g.Lag, 0)
+			if g.Name != Group {
+				continue
 			}
+			if n += g.Pending; g.Lag >= 0 {
+				n += g.Lag
+				continue
+			}
+			// A Redis that has read its file again does not know.
+			list, err := j.o.Client.XRangeN(ctx, s, "("+g.LastDeliveredID, "+", maxUnknown).Result()
+			if err != nil {
+				return 0, err
+			}
+			n += int64(len(list))
 		}
 	}
 	return n, nil
