@@ -40,6 +40,9 @@ type Report struct {
 	Stamps []Stamp `json:"stamps,omitempty"`
 	// StampsTrusted: whoever looked at them had certificates that those of the authority must lead to.
 	StampsTrusted bool `json:"stamps_trusted,omitempty"`
+	// CheckpointTorn are the bytes of VerifyOptions.Checkpoint that are no whole checkpoint and so were
+	// compared with nothing.
+	CheckpointTorn int `json:"checkpoint_torn_bytes,omitempty"`
 	// Root is the hash of the tree over all records.
 	Root tlog.Hash `json:"root"`
 	// Torn is where an unfinished write ends the last segment, of a server

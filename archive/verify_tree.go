@@ -70,7 +70,11 @@ func (a Folder) newTreeCheck(rep *Report, o VerifyOptions) (*treeCheck, error) {
 		c.trust(v, k)
 	}
 	c.t.full = c.tile
-	older, _ := SplitCheckpoints(o.Checkpoint)
+	older, torn := SplitCheckpoints(o.Checkpoint)
+	if len(o.Checkpoint) > 0 && len(older) == 0 {
+		return nil, formatError("no signed checkpoint stands where an older one was given")
+	}
+	rep.CheckpointTorn = len(torn)
 	for _, older := range older {
 		cp, err := ParseCheckpoint(older)
 		if err != nil {

@@ -137,8 +137,17 @@ func TestFile(t *testing.T) {
 	if list, torn := archive.SplitCheckpoints(seen); len(list) != 2 || len(torn) > 0 {
 		t.Fatalf("%d checkpoints in\n%s", len(list), seen)
 	}
-	if rep, err := folder.VerifyWith(archive.VerifyOptions{Checkpoint: seen}); err != nil || !rep.OK {
+	if rep, err := folder.VerifyWith(archive.VerifyOptions{Checkpoint: seen}); err != nil || !rep.OK || rep.CheckpointTorn != 0 {
 		t.Fatal(err, rep.Err())
+	}
+	// What can't be compared is told, and nothing at all is an error.
+	if rep, err := folder.VerifyWith(archive.VerifyOptions{Checkpoint: seen[:len(seen)-10]}); err != nil || !rep.OK || rep.CheckpointTorn == 0 {
+		t.Errorf("a torn one: %+v %v", rep, err)
+	}
+	for _, none := range [][]byte{[]byte("nothing"), seen[:100]} {
+		if _, err := folder.VerifyWith(archive.VerifyOptions{Checkpoint: none}); err == nil {
+			t.Errorf("%q is taken for a checkpoint", none)
+		}
 	}
 	// Who has the keys can write another record that is whole in itself.
 	forged, other := k.journal(t, 20)

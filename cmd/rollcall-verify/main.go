@@ -28,6 +28,10 @@ func run() int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		if len(o.Checkpoint) == 0 {
+			fmt.Fprintln(os.Stderr, *older, "is empty")
+			return 1
+		}
 	}
 	report, err := archive.Folder{Dir: flag.Arg(0)}.VerifyWith(o)
 	if err != nil {
@@ -39,6 +43,9 @@ func run() int {
 	}
 	fmt.Printf("%d records, %d messages, %d signed by %d checkpoints of %s, tree %s\n",
 		report.Records, report.Messages, report.Signed, report.Checkpoints, report.Origin, report.Root)
+	if n := report.CheckpointTorn; n > 0 {
+		fmt.Printf("note %d bytes of the older checkpoints are none: their writing was cut off, or they were changed\n", n)
+	}
 	for _, k := range report.Keys {
 		fmt.Println("key", k)
 	}

@@ -209,12 +209,8 @@ func (a *app) archiveVerify(open func() (record, error)) *cobra.Command {
 				if o.Checkpoint, err = os.ReadFile(checkpoint); err != nil {
 					return fmt.Errorf("older checkpoint: %w", err)
 				}
-				list, torn := archive.SplitCheckpoints(o.Checkpoint)
-				if len(list) == 0 {
-					return fmt.Errorf("%s has no signed checkpoint", checkpoint)
-				}
-				if len(torn) > 0 {
-					a.note("%s has %d bytes that are no whole checkpoint: writing was cut off there. The other %d count.", checkpoint, len(torn), len(list))
+				if len(o.Checkpoint) == 0 {
+					return fmt.Errorf("%s is empty", checkpoint)
 				}
 			}
 			if isTerminal(a.stderr) {
@@ -270,6 +266,9 @@ func (a *app) verified(r *archive.Report, at record) error {
 	}
 	if n := len(r.Stamps); n > 0 {
 		text += fmt.Sprintf("; %d time stamps, the last of %s over %d records", n, r.Stamps[n-1].Time.In(at.zone).Format(time.RFC3339), r.Stamps[n-1].Size)
+	}
+	if r.CheckpointTorn > 0 {
+		rows = append(rows, []string{"note", fmt.Sprintf("%d bytes of the older checkpoints are none: their writing was cut off, or they were changed. The others hold", r.CheckpointTorn)})
 	}
 	if len(r.Stamps) > 0 && !r.StampsTrusted {
 		rows = append(rows, []string{"note", "who made the time stamps is not checked: give the certificates of the authority with --tsa-ca"})
