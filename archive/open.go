@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -23,7 +24,7 @@ func Open(dir string, o Options) (*Journal, error) {
 	if len(o.Node) > maxNode {
 		return nil, fmt.Errorf("%w: the node's name has %d bytes", ErrTooLarge, len(o.Node))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make archive folder: %w", err)
 	}
 	d, err := os.Open(dir)
@@ -53,6 +54,22 @@ func Open(dir string, o Options) (*Journal, error) {
 	}
 	go j.run()
 	return j, nil
+}
+
+// makeFolder makes the folder of an archive, if it is not there, so that its name is on the disk
+// before any record in it counts as durable.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 // recover finds the end of the record and brings the last segment to it.

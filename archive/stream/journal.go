@@ -77,6 +77,7 @@ type Journal struct {
 
 	spool   *spool    // of the writing goroutine; nil: there is none
 	retryAt time.Time // of that too: when Redis is asked again
+	unsure  bool      // and whether the streams may have the oldest entries of the spool
 
 	endMu sync.Mutex
 	endAt time.Time
@@ -106,6 +107,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		if j.spool, err = openSpool(o.Spool, o.Node, o.SpoolBytes); err != nil {
 			return nil, fmt.Errorf("%w: %w", archive.ErrUnavailable, err)
 		}
+		j.unsure = true // the last process may have ended between sending and noting it
 		j.tellSpooled()
 	}
 	j.ctx, j.stop = context.WithCancel(context.Background())
@@ -232,6 +234,9 @@ func (j *Journal) take() (batch []*item, closed bool) {
 
 // put writes entries into the streams, and waits for the replicas that are asked for.
 func (j *Journal) put(batch []*item) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
 	defer cancel()
 	pipe := j.o.Client.Pipeline()
@@ -298,13 +303,19 @@ func (j *Journal) drain() bool {
 	}
 	batch, last, err := j.spool.next(batchItems)
 	if err == nil && len(batch) > 0 {
-		var missing []*item
-		if missing, err = j.missing(batch); err == nil && len(missing) > 0 {
+		missing := batch
+		if j.unsure || slices.ContainsFunc(batch, func(x *item) bool { return x.sentOnce }) {
+			missing, err = j.missing(batch)
+		}
+		if err == nil {
+			j.unsure = true // until it is noted
 			err = j.put(missing)
 		}
 	}
 	if err == nil && last > j.spool.sent {
-		err = j.spool.took(batch, last)
+		if err = j.spool.took(batch, last); err == nil {
+			j.unsure = false
+		}
 	}
 	more := err == nil && j.spool.left()
 	if err == nil && !more {
@@ -323,70 +334,74 @@ func (j *Journal) drain() bool {
 	return more
 }
 
-// sentAround is how far from the time of its record an entry may be in a stream that Redis
-// took without an answer.
-const sentAround = time.Minute
+// sentBefore is how much earlier than its record an entry may seem to be, or its record in the
+// folder: clocks differ.
+const sentBefore = time.Minute
 
-// missing leaves out what Redis took without an answer before it went away: it is in a
-// stream, or in the record already.
+// missing leaves out what Redis took without an answer that came here: it is in a stream, or in
+// the record already. What the sealer remembers does not reach back for long.
 func (j *Journal) missing(batch []*item) (list []*item, err error) {
-	unsure := map[archive.ID]bool{}
+	there := map[archive.ID]bool{}
 	of := make([]archive.ID, len(batch))
+	var shards [Shards]bool
 	oldest := time.Now()
 	for i, x := range batch {
-		if !x.sentOnce {
-			continue
-		}
 		r, err := j.keys.spooled(x)
 		if err != nil {
 			return nil, err
 		}
-		there, err := j.inStream(x.shard, r)
-		if err != nil {
-			return nil, err
-		}
-		of[i] = r.ID
-		if unsure[r.ID] = there; !there && r.Time().Before(oldest) {
+		of[i], there[r.ID], shards[x.shard] = r.ID, false, true
+		if r.Time().Before(oldest) {
 			oldest = r.Time()
 		}
 	}
-	if len(unsure) > 0 {
-		err := j.o.Folder.ScanSince(oldest.Add(-sentAround), func(r *archive.Record, _ archive.Pos) error {
-			if _, asked := unsure[r.ID]; asked {
-				unsure[r.ID] = true
+	since := oldest.Add(-sentBefore)
+	for shard, asked := range shards {
+		if asked {
+			if err := j.inStream(shard, since, there); err != nil {
+				return nil, err
 			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
 		}
 	}
+	err = j.o.Folder.ScanSince(since, func(r *archive.Record, _ archive.Pos) error {
+		if _, asked := there[r.ID]; asked {
+			there[r.ID] = true
+		}
+		return nil
+	})
+	var damage *archive.Fault // Verify names it; what can be read was read
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &damage) {
+		return nil, err
+	}
 	for i, x := range batch {
-		if !unsure[of[i]] {
+		if !there[of[i]] {
 			list = append(list, x)
 		}
 	}
 	return list, nil
 }
 
-// inStream looks for a record in its stream.
-func (j *Journal) inStream(shard int, r *archive.Record) (bool, error) {
-	from, to := r.Time().Add(-sentAround), r.Time().Add(sentAround)
-	end := strconv.FormatInt(to.UnixMilli(), 10)
-	for at := strconv.FormatInt(from.UnixMilli(), 10); ; {
+// inStream notes which of some records are in a stream since then.
+func (j *Journal) inStream(shard int, since time.Time, there map[archive.ID]bool) error {
+	for at := strconv.FormatInt(since.UnixMilli(), 10); ; {
 		ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
-		list, err := j.o.Client.XRangeN(ctx, j.names.streams[shard], at, end, 1000).Result()
+		list, err := j.o.Client.XRangeN(ctx, j.names.streams[shard], at, "+", 1000).Result()
 		cancel()
 		if err != nil {
-			return false, fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
+			return fmt.Errorf("%w: redis: %w", archive.ErrUnavailable, err)
 		}
 		for i := range list {
-			if other, err := j.keys.record(&list[i]); err == nil && other.ID == r.ID {
-				return true, nil
+			var r archive.Record
+			text, _ := list[i].Values[fieldRecord].(string)
+			if r.UnmarshalSealed([]byte(text), nil) != nil { // no entry of ours
+				continue
+			}
+			if _, asked := there[r.ID]; asked {
+				there[r.ID] = true
 			}
 		}
 		if len(list) < 1000 {
-			return false, nil
+			return nil
 		}
 		at = "(" + list[len(list)-1].ID
 	}

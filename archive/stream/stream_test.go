@@ -546,4 +546,36 @@ func TestSpool(t *testing.T) {
 	if files, err := os.ReadDir(spool); err != nil || len(files) > 0 {
 		t.Errorf("left in the spool: %v %v", files, err)
 	}
+
+	// What a process had sent and not noted when it was killed is not sent again.
+	entries := func(j *Journal) (n int64) {
+		t.Helper()
+		for _, name := range j.names.streams {
+			length, err := j.o.Client.XLen(t.Context(), name).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += length
+		}
+		return n
+	}
+	j = open(t, url, dir, "n1")
+	before := entries(j)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, url, dir, "n1", func(o *Options) { o.Spool, o.SpoolBytes = killed, 64<<10 })
+	eventually(t, "the spool is empty", func() bool { return j.Spooled().Bytes == 0 })
+	if n := entries(j); n != before {
+		t.Errorf("%d entries in the streams, %d before", n, before)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found = content(t, dir)
+	for i, id := range ids {
+		if found[id] != 1 {
+			t.Errorf("record %d stands %d times", i, found[id])
+		}
+	}
 }
