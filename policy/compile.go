@@ -223,6 +223,10 @@ func (c *compiler) lexicon(n int, l *lexicon) {
 			c.fault("lexicon", n, "%s: the phrase %q has neither letters nor digits", l.Name, p)
 			continue
 		}
+		if len(words) > maxPhrase {
+			c.fault("lexicon", n, "%s: a phrase has more than %d words", l.Name, maxPhrase)
+			continue
+		}
 		c.rules.phrases.add(words, len(c.rules.lexica))
 	}
 	if c.patterns += len(l.Patterns); c.patterns > maxPatterns {

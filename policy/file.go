@@ -147,6 +147,7 @@ const (
 	maxPhrases  = 100_000 // of all lexica
 	maxPatterns = 200     // of all lexica
 	maxPattern  = 1000    // bytes
+	maxPhrase   = 50      // words: a text is compared with so many from each of its own
 	maxGroups   = 256     // that rules name
 	maxNear     = 100     // words between
 	maxNotified = 20      // accounts that one lexicon tells

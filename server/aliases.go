@@ -18,7 +18,7 @@ const (
 
 // AddAlias implements api.Aliases.
 func (u users) AddAlias(ctx context.Context, a api.Alias) error {
-	if err := u.act(ctx, actAliasAdd, a.AOR, a); err != nil {
+	if err := u.act(ctx, actAliasAdd, a.AOR, map[string]string{"owner": a.Owner, "purpose": a.Purpose}); err != nil {
 		return err
 	}
 	return u.Users.AddAlias(ctx, a)
