@@ -57,7 +57,11 @@ type multiIO struct {
 	whdr  [udpBatch]mmsghdr
 	wiov  [udpBatch]unix.Iovec
 	waddr [udpBatch]unix.RawSockaddrInet6
-	wn    int // to send
+	wctl  [udpBatch]segmentSize
+
+	segments bool // runs may have more than one datagram
+	runs     runs
+	rest     [udpBatch]outMsg
 }
 
 const maxDatagram = 65535
@@ -88,14 +92,13 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 		io.close()
 		return nil, err
 	}
+	io.segments = segments(io.fd)
 	for i := range udpBatch {
 		io.riov[i].Base = &io.rbuf[i*readStride]
 		io.riov[i].SetLen(maxDatagram)
 		io.rhdr[i].hdr.Iov = &io.riov[i]
 		io.rhdr[i].hdr.SetIovlen(1)
 		io.rhdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.raddr[i]))
-		io.whdr[i].hdr.Iov = &io.wiov[i]
-		io.whdr[i].hdr.SetIovlen(1)
 		io.whdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.waddr[i]))
 	}
 	return io, nil
@@ -223,10 +226,10 @@ func putAddr(sa *unix.RawSockaddrInet6, a netip.AddrPort, is6 bool) uint32 {
 	return unix.SizeofSockaddrInet4
 }
 
-// send gives the kernel whdr[:wn] and returns how many datagrams it took.
-func (io *multiIO) send() (int, error) {
+// send gives the kernel the runs from at on and returns how many of them it took.
+func (io *multiIO) send(at int) (int, error) {
 	for {
-		n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.whdr[0])), uintptr(io.wn), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(io.fd), uintptr(unsafe.Pointer(&io.whdr[at])), uintptr(io.runs.n-at), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			return int(n), nil
@@ -244,43 +247,72 @@ func (io *multiIO) send() (int, error) {
 
 // write sends a batch and returns how many datagrams the kernel refused.
 func (io *multiIO) write(p *outBatch) (dropped int) {
-	msgs := p.msgs
-	for len(msgs) > 0 {
-		io.wn = 0
-		taken := 0
-		for taken < len(msgs) && io.wn < udpBatch {
-			m := &msgs[taken]
-			taken++
-			if !io.is6 && !m.remote.Addr().Is4() {
-				dropped++
-				continue
-			}
-			i := io.wn
-			io.wiov[i].Base = unsafe.SliceData(p.buf[m.from:])
-			io.wiov[i].SetLen(m.to - m.from)
-			io.whdr[i].hdr.Namelen = putAddr(&io.waddr[i], m.remote, io.is6)
-			io.wn++
-		}
-		msgs = msgs[taken:]
-		dropped += io.flush()
+	for msgs := p.msgs; len(msgs) > 0; {
+		n := min(len(msgs), udpBatch)
+		dropped += io.writeSome(p.buf, msgs[:n])
+		msgs = msgs[n:]
 	}
 	return dropped
 }
 
-// flush sends whdr[:wn]; a datagram that the kernel refuses is skipped.
-func (io *multiIO) flush() (dropped int) {
-	for io.wn > 0 {
-		done, err := io.send()
-		if err != nil {
-			done, dropped = 1, dropped+1
+// writeSome sends up to udpBatch datagrams with one system call. Those to one peer
+// leave in their order.
+func (io *multiIO) writeSome(buf []byte, msgs []outMsg) (dropped int) {
+	io.runs.reset()
+	for i := range msgs {
+		m := &msgs[i]
+		if !io.is6 && !m.remote.Addr().Is4() {
+			dropped++
+			continue
 		}
-		rest := io.wn - done
-		for i := range rest {
-			io.wiov[i] = io.wiov[done+i]
-			io.waddr[i] = io.waddr[done+i]
-			io.whdr[i].hdr.Namelen = io.whdr[done+i].hdr.Namelen
+		io.runs.add(i, m, io.segments)
+	}
+	iov := 0
+	for k := range io.runs.n {
+		r := &io.runs.list[k]
+		hdr := &io.whdr[k].hdr
+		hdr.Iov = &io.wiov[iov]
+		hdr.SetIovlen(r.n)
+		io.runs.each(r, func(i int) {
+			m := &msgs[i]
+			io.wiov[iov].Base = unsafe.SliceData(buf[m.from:])
+			io.wiov[iov].SetLen(m.to - m.from)
+			iov++
+		})
+		hdr.Namelen = putAddr(&io.waddr[k], r.remote, io.is6)
+		hdr.Control = nil
+		hdr.SetControllen(0)
+		if r.n > 1 {
+			c := &io.wctl[k]
+			c.set(r.size)
+			hdr.Control = (*byte)(unsafe.Pointer(c))
+			hdr.SetControllen(int(unsafe.Sizeof(*c)))
 		}
-		io.wn = rest
+	}
+	return dropped + io.flush(buf, msgs)
+}
+
+// flush sends the runs; what the kernel refuses is skipped.
+func (io *multiIO) flush(buf []byte, msgs []outMsg) (dropped int) {
+	for at := 0; at < io.runs.n; {
+		done, err := io.send(at)
+		at += done
+		if err == nil {
+			continue
+		}
+		r := &io.runs.list[at]
+		if r.n > 1 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)) {
+			// A route that does not part datagrams: one with IPsec, a device that
+			// computes no checksums. It may be any peer's, so no more of that.
+			io.segments = false
+			rest := io.rest[:0]
+			for k := at; k < io.runs.n; k++ {
+				io.runs.each(&io.runs.list[k], func(i int) { rest = append(rest, msgs[i]) })
+			}
+			return dropped + io.writeSome(buf, rest)
+		}
+		dropped += r.n
+		at++
 	}
 	return dropped
 }
