@@ -229,7 +229,7 @@ func (c *committer) do(tx *bbolt.Tx, r *request, pending map[store.Key]state) (s
 		r.err = store.ErrConflict
 		return step{}, nil
 	}
-	after, changed, dropped := before.apply(now, r.changes)
+	after, changed, dropped := before.apply(now, r.changes, nil)
 	r.version = after.version
 	if !changed && !dropped {
 		return step{}, nil

@@ -41,9 +41,9 @@ func Owners(db *DB, kind *store.Kind) int {
 		panic(err)
 	}
 	for i := range ks.shards {
-		ks.shards[i].mu.RLock()
-		n += len(ks.shards[i].owners)
-		ks.shards[i].mu.RUnlock()
+		ks.shards[i].mu.Lock()
+		n += ks.shards[i].owners.n
+		ks.shards[i].mu.Unlock()
 	}
 	return n
 }

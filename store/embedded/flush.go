@@ -129,14 +129,14 @@ func (ks *kindState) takeDirty() []string {
 func (ks *kindState) markDirty(owners []string) {
 	gone := make(map[string]bool)
 	for _, owner := range owners {
-		sh := ks.shard(owner)
+		sh, hash := ks.shard(owner)
 		sh.mu.Lock()
-		e, known := sh.owners[owner]
+		e := sh.owners.get(hash, owner)
 		switch {
-		case known && e.round != sh.round:
+		case e != nil && e.round != sh.round:
 			e.round = sh.round
 			sh.dirty = append(sh.dirty, owner)
-		case !known && !gone[owner]:
+		case e == nil && !gone[owner]:
 			gone[owner] = true
 			sh.dirty = append(sh.dirty, owner)
 		}

@@ -28,20 +28,13 @@ type kindState struct {
 
 // shard is a part of a hot kind's owners. Nothing waits for I/O under its lock.
 type shard struct {
-	mu     sync.RWMutex
-	owners map[string]*entry
+	mu     sync.Mutex // of writers
+	owners table
 	seq    store.Version // last version given here; of memory kinds
 
 	// Of memory kinds: the owners whose image is behind. An entry whose round is
 	// the shard's is in dirty already. Deleted owners may be in it twice.
 	dirty []string
-	round uint32
-
-	_ [8]byte
-}
-
-type entry struct {
-	state
 	round uint32
 }
 
@@ -57,7 +50,6 @@ func newKindState(db *DB, k *store.Kind) *kindState {
 	if !ks.cold {
 		ks.shards = make([]shard, shardCount)
 		for i := range ks.shards {
-			ks.shards[i].owners = make(map[string]*entry)
 			ks.shards[i].round = 1
 		}
 	}
@@ -79,27 +71,30 @@ func (ks *kindState) setFloor(v store.Version) {
 	}
 }
 
-func (ks *kindState) shard(owner string) *shard {
-	return &ks.shards[maphash.String(ks.db.seed, owner)%shardCount]
+// shard returns where an owner is, and its hash there.
+func (ks *kindState) shard(owner string) (*shard, uint64) {
+	hash := maphash.String(ks.db.seed, owner)
+	return &ks.shards[hash%shardCount], hash
+}
+
+// entry returns what is in memory of an owner, nil for nothing.
+func (ks *kindState) entry(owner string) *entry {
+	sh, hash := ks.shard(owner)
+	return sh.owners.get(hash, owner)
 }
 
 func (ks *kindState) loadHot(owner string) store.Set {
-	sh := ks.shard(owner)
-	sh.mu.RLock()
-	e := sh.owners[owner]
-	if e == nil {
-		sh.mu.RUnlock()
-		return store.Set{}
+	if e := ks.entry(owner); e != nil {
+		return e.set()
 	}
-	s := e.state
-	sh.mu.RUnlock()
-	return s.set()
+	return store.Set{}
 }
 
 // applyMemory is Apply of a kind that is hot and soft.
 func (ks *kindState) applyMemory(owner string, base store.Version, changes []store.Change) (store.Version, error) {
-	sh := ks.shard(owner)
+	sh, hash := ks.shard(owner)
 	now := nowMilli()
+	var space [2]store.Item
 	sh.mu.Lock()
 	// Close sets closed and then takes each lock once, so an Apply is either seen
 	// by the last flush or refused.
@@ -107,7 +102,7 @@ func (ks *kindState) applyMemory(owner string, base store.Version, changes []sto
 		sh.mu.Unlock()
 		return 0, store.ErrClosed
 	}
-	e := sh.owners[owner]
+	e := sh.owners.get(hash, owner)
 	before := &nothing
 	if e != nil {
 		before = &e.state
@@ -116,13 +111,13 @@ func (ks *kindState) applyMemory(owner string, base store.Version, changes []sto
 		sh.mu.Unlock()
 		return 0, store.ErrConflict
 	}
-	after, changed, dropped := before.apply(now, changes)
+	after, changed, dropped := before.apply(now, changes, space[:0])
 	if changed && len(after.items) > 0 {
 		sh.seq++
 		after.version = sh.seq
 	}
 	if changed || dropped {
-		sh.put(owner, e, after)
+		sh.put(hash, owner, e, after)
 	}
 	sh.mu.Unlock()
 	if changed {
@@ -146,49 +141,48 @@ func matches(s *state, now int64, base store.Version) bool {
 
 // put replaces the state of an owner, whose entry is e, nil for none, and marks its image
 // as behind.
-func (sh *shard) put(owner string, e *entry, after state) {
-	if len(after.items) == 0 {
-		if e != nil {
-			delete(sh.owners, owner)
-			if e.round != sh.round {
-				sh.dirty = append(sh.dirty, cloneString(owner))
-			}
-		}
+func (sh *shard) put(hash uint64, owner string, e *entry, after state) {
+	var round uint32
+	if e != nil {
+		owner, round = e.owner, e.round
+	} else {
+		owner = cloneString(owner)
+	}
+	switch {
+	case len(after.items) > 0:
+		next := newEntry(hash, owner, after)
+		next.round = sh.round
+		sh.owners.put(next)
+	case e != nil:
+		sh.owners.remove(hash, owner)
+	default:
 		return
 	}
-	if e == nil {
-		owner = cloneString(owner)
-		e = &entry{}
-		sh.owners[owner] = e
-	}
-	if e.round != sh.round {
-		e.round = sh.round
+	if round != sh.round {
 		sh.dirty = append(sh.dirty, owner)
 	}
-	e.state = after
 }
 
 // replace sets an owner's state after its commit; of hot durable kinds.
 func (ks *kindState) replace(owner string, after state) {
-	sh := ks.shard(owner)
+	sh, hash := ks.shard(owner)
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	if len(after.items) == 0 {
-		delete(sh.owners, owner)
-	} else {
-		if _, known := sh.owners[owner]; !known {
-			owner = cloneString(owner)
-		}
-		sh.owners[owner] = &entry{state: after}
+		sh.owners.remove(hash, owner)
+		return
 	}
-	sh.mu.Unlock()
+	if e := sh.owners.get(hash, owner); e != nil {
+		owner = e.owner
+	} else {
+		owner = cloneString(owner)
+	}
+	sh.owners.put(newEntry(hash, owner, after))
 }
 
 // current is an owner's state as it is in memory, expired items included.
 func (ks *kindState) current(owner string) state {
-	sh := ks.shard(owner)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	if e := sh.owners[owner]; e != nil {
+	if e := ks.entry(owner); e != nil {
 		return e.state
 	}
 	return nothing

@@ -199,8 +199,7 @@ func (im *image) load(ks *kindState) error {
 				if err != nil {
 					return fmt.Errorf("%s %q in %s: %w", ks.kind, k, im.path, err)
 				}
-				owner := string(k)
-				ks.shard(owner).owners[owner] = &entry{state: s}
+				ks.replace(string(k), s)
 				return nil
 			})
 		})

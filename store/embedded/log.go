@@ -232,16 +232,14 @@ func (db *DB) putLogged(foreign map[string]map[string][]byte) func(kind, owner, 
 }
 
 func (ks *kindState) putLogged(owner string, raw []byte) error {
-	sh := ks.shard(owner)
-	if len(raw) == 0 {
-		delete(sh.owners, owner)
-		return nil
+	s := state{next: never}
+	if len(raw) > 0 {
+		var err error
+		if s, err = decodeState(raw, true); err != nil {
+			return err
+		}
 	}
-	s, err := decodeState(raw, true)
-	if err != nil {
-		return err
-	}
-	sh.owners[owner] = &entry{state: s}
+	ks.replace(owner, s)
 	return nil
 }
 
@@ -285,8 +283,8 @@ func (db *DB) rewrite() (err error) {
 			continue
 		}
 		for i := range ks.shards {
-			for _, o := range ks.shards[i].all() {
-				w.state(ks.kind.Name(), o.owner, &o.state)
+			for _, e := range ks.shards[i].all() {
+				w.state(ks.kind.Name(), e.owner, &e.state)
 			}
 		}
 	}
@@ -301,19 +299,12 @@ func (db *DB) rewrite() (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-type owned struct {
-	owner string
-	state state
-}
-
-// all copies the shard, so that its lock is not held while it is written.
-func (sh *shard) all() []owned {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	list := make([]owned, 0, len(sh.owners))
-	for owner, e := range sh.owners {
-		list = append(list, owned{owner, e.state})
-	}
+// all lists the shard, so that its lock is not held while it is written.
+func (sh *shard) all() []*entry {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	list := make([]*entry, 0, sh.owners.n)
+	sh.owners.each(func(e *entry) { list = append(list, e) })
 	return list
 }
 

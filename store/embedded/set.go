@@ -67,8 +67,8 @@ func (s *state) live(now int64) bool {
 // apply makes the changes on the live part of the state. It returns the state
 // after them, still with the old version, and whether a change changed something
 // (then the version must move) or expired items fell away (then the image must
-// follow).
-func (s *state) apply(now int64, changes []store.Change) (after state, changed, dropped bool) {
+// follow). The items of the state after lie in space if there is room.
+func (s *state) apply(now int64, changes []store.Change, space []store.Item) (after state, changed, dropped bool) {
 	before := s.at(now).Items
 	dropped = len(before) != len(s.items)
 	if len(changes) == 0 && !dropped {
@@ -80,7 +80,11 @@ func (s *state) apply(now int64, changes []store.Change) (after state, changed, 
 			room++
 		}
 	}
-	items := append(make([]store.Item, 0, room), before...)
+	items := space
+	if room > cap(items) {
+		items = make([]store.Item, 0, room)
+	}
+	items = append(items, before...)
 	for i := range changes {
 		c := &changes[i]
 		switch c.Action {

@@ -59,7 +59,7 @@ func (db *DB) sweep() error {
 			}
 			expired := ks.shards[i].expired()
 			if ks.memory {
-				ks.shards[i].sweep(expired)
+				ks.sweepMemory(expired)
 			} else if err := ks.sweepCommitted(expired); err != nil {
 				return err
 			}
@@ -72,23 +72,24 @@ func (db *DB) sweep() error {
 // expired returns the owners that have an expired item.
 func (sh *shard) expired() (owners []string) {
 	now := nowMilli()
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for owner, e := range sh.owners {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.owners.each(func(e *entry) {
 		if e.next <= now {
-			owners = append(owners, owner)
+			owners = append(owners, e.owner)
 		}
-	}
+	})
 	return owners
 }
 
-func (sh *shard) sweep(owners []string) {
+func (ks *kindState) sweepMemory(owners []string) {
 	for _, owner := range owners {
 		now := nowMilli()
+		sh, hash := ks.shard(owner)
 		sh.mu.Lock()
-		if e := sh.owners[owner]; e != nil {
-			if after, _, dropped := e.state.apply(now, nil); dropped {
-				sh.put(owner, e, after)
+		if e := sh.owners.get(hash, owner); e != nil {
+			if after, _, dropped := e.apply(now, nil, nil); dropped {
+				sh.put(hash, owner, e, after)
 			}
 		}
 		sh.mu.Unlock()

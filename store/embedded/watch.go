@@ -136,12 +136,12 @@ func (db *DB) usable(ctx context.Context) error {
 
 func (sh *shard) live(owners []string) []string {
 	now := nowMilli()
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for owner, e := range sh.owners {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.owners.each(func(e *entry) {
 		if e.live(now) {
-			owners = append(owners, owner)
+			owners = append(owners, e.owner)
 		}
-	}
+	})
 	return owners
 }
