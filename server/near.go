@@ -23,8 +23,15 @@ func (s *Server) ahead(ms []sip.Message) {
 		if from := m.FromAOR(); !from.IsZero() { // nearly always who authenticates
 			keys = append(keys, s.directory.Key(from))
 		}
-		if m.Method() == "REGISTER" && !m.ToAOR().IsZero() {
-			keys = append(keys, s.registrar.Key(m.ToAOR()))
+		to := m.ToAOR()
+		if to.IsZero() {
+			continue
+		}
+		switch m.Method() {
+		case "REGISTER":
+			keys = append(keys, s.registrar.Key(to))
+		case "MESSAGE": // nearly always whom its Request-URI names
+			keys = append(keys, s.directory.Key(to), s.registrar.Key(to))
 		}
 	}
 	if len(keys) > 0 {
