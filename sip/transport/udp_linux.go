@@ -54,14 +54,14 @@ type multiIO struct {
 	rerr  error
 	rfn   func(uintptr) bool
 
-	whdr  [udpBatch]mmsghdr
-	wiov  [udpBatch]unix.Iovec
-	waddr [udpBatch]unix.RawSockaddrInet6
-	wctl  [udpBatch]segmentSize
+	whdr  [sendBatch]mmsghdr
+	wiov  [sendBatch]unix.Iovec
+	waddr [sendBatch]unix.RawSockaddrInet6
+	wctl  [sendBatch]segmentSize
 
 	segments bool // runs may have more than one datagram
 	runs     runs
-	rest     [udpBatch]outMsg
+	rest     [sendBatch]outMsg
 }
 
 const maxDatagram = 65535
@@ -99,7 +99,6 @@ func newMultiIO(c *net.UDPConn) (*multiIO, error) {
 		io.rhdr[i].hdr.Iov = &io.riov[i]
 		io.rhdr[i].hdr.SetIovlen(1)
 		io.rhdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.raddr[i]))
-		io.whdr[i].hdr.Name = (*byte)(unsafe.Pointer(&io.waddr[i]))
 	}
 	return io, nil
 }
@@ -248,14 +247,14 @@ func (io *multiIO) send(at int) (int, error) {
 // write sends a batch and returns how many datagrams the kernel refused.
 func (io *multiIO) write(p *outBatch) (dropped int) {
 	for msgs := p.msgs; len(msgs) > 0; {
-		n := min(len(msgs), udpBatch)
+		n := min(len(msgs), sendBatch)
 		dropped += io.writeSome(p.buf, msgs[:n])
 		msgs = msgs[n:]
 	}
 	return dropped
 }
 
-// writeSome sends up to udpBatch datagrams with one system call. Those to one peer
+// writeSome sends up to sendBatch datagrams with one system call. Those to one peer
 // leave in their order.
 func (io *multiIO) writeSome(buf []byte, msgs []outMsg) (dropped int) {
 	io.runs.reset()
@@ -279,6 +278,7 @@ func (io *multiIO) writeSome(buf []byte, msgs []outMsg) (dropped int) {
 			io.wiov[iov].SetLen(m.to - m.from)
 			iov++
 		})
+		hdr.Name = (*byte)(unsafe.Pointer(&io.waddr[k]))
 		hdr.Namelen = putAddr(&io.waddr[k], r.remote, io.is6)
 		hdr.Control = nil
 		hdr.SetControllen(0)

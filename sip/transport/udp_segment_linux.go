@@ -12,6 +12,13 @@ import (
 // is given as one and parted again below. Behind a proxy or an SBC that is most of
 // what leaves.
 
+// sendBatch is how many datagrams are looked at together, and maxRun how many the
+// kernel takes as one (UDP_MAX_SEGMENTS).
+const (
+	sendBatch = 256
+	maxRun    = 64
+)
+
 // maxSegment is the size up to which datagrams are put together. It is what every
 // IPv6 path takes (RFC 8200 §5) less the headers: larger ones than the path's MTU are refused.
 const maxSegment = 1280 - 40 - 8
@@ -39,9 +46,9 @@ type run struct {
 // datagrams.
 type runs struct {
 	n    int
-	list [udpBatch]run
-	next [udpBatch]uint8
-	of   [2 * udpBatch]uint8 // by peer: 1 + its newest run, unless another peer is in the same place
+	list [sendBatch]run
+	next [sendBatch]uint8
+	of   [sendBatch]uint16 // by peer: 1 + its newest run, unless another peer is in the same place
 }
 
 func (r *runs) reset() {
@@ -56,7 +63,7 @@ func (r *runs) add(i int, m *outMsg, join bool) {
 	place := &r.of[(uint(m.remote.Port())+31*uint(a[15])+97*uint(a[14]))%uint(len(r.of))]
 	if join && *place > 0 {
 		o := &r.list[*place-1]
-		if o.open && size <= o.size && o.bytes+size <= maxSegmented && o.remote == m.remote {
+		if o.open && o.n < maxRun && size <= o.size && o.bytes+size <= maxSegmented && o.remote == m.remote {
 			r.next[o.last] = uint8(i)
 			o.last = i
 			o.n++
@@ -67,7 +74,7 @@ func (r *runs) add(i int, m *outMsg, join bool) {
 	}
 	r.list[r.n] = run{remote: m.remote, first: i, last: i, n: 1, size: size, bytes: size, open: size <= maxSegment}
 	r.n++
-	*place = uint8(r.n)
+	*place = uint16(r.n)
 }
 
 // each calls f with the numbers of the datagrams of a run.
