@@ -32,6 +32,13 @@ type outgoing struct {
 	received   time.Time
 	composing  bool
 	dated      bool // give it a Date: it waited
+	early      *target // where it was to go when it came; nil if nobody looked
+}
+
+// target is what route finds.
+type target struct {
+	devices []device
+	fault   *sip.Error
 }
 
 // device is one place to deliver to: the bindings of one +sip.instance (RFC 5626

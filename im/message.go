@@ -67,6 +67,14 @@ func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) 
 	// Policy. A refusal is recorded too.
 	decision := r.decide(o)
 
+	// Where it goes. What a store in this process knows is in the processor's caches
+	// now, as whoever read the request looked ahead, and far again when the record is
+	// durable.
+	if r.o.Store.Local() && decision.Refusal() == nil {
+		devices, fault := r.route(r.ctx, o)
+		o.early = &target{devices, fault}
+	}
+
 	// Journal. Nothing has left before this.
 	rec := records.Get().(*archive.Record)
 	r.record(rec, tx.Source().String(), o, decision)
@@ -154,9 +162,20 @@ func (r *Relay) recorded(tx *transaction.Server, o *outgoing, d policy.Decision,
 	r.relay(tx, o)
 }
 
+// routeLife is how long it counts where a message goes. A record takes a few
+// milliseconds, but for a disk that stands still.
+const routeLife = 50 * time.Millisecond
+
 // relay finds the devices and delivers; the fork answers.
 func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
-	devices, fault := r.route(r.ctx, o)
+	var devices []device
+	var fault *sip.Error
+	if t := o.early; t != nil && time.Since(o.received) < routeLife {
+		devices, fault = t.devices, t.fault
+	} else {
+		devices, fault = r.route(r.ctx, o)
+	}
+	o.early = nil
 	if fault != nil {
 		r.refuse(tx, o, fault)
 		return
