@@ -274,3 +274,22 @@ func TestRequestURIThatIsNobodyHere(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowRecord: a message whose record takes long goes where its account is
+// then, not where it was when the message came.
+func TestSlowRecord(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		before := h.wire.phone(t, "192.0.2.10:5060")
+		h.bind("bob", before.udp(), `<sip:bob@192.0.2.10:5060>;+sip.instance="<urn:uuid:1>"`)
+		h.journal.set(2*time.Second, false, false)
+		r := h.send("bob", "hello")
+		settle(time.Second)
+		after := h.wire.phone(t, "192.0.2.11:5060")
+		h.bind("bob", after.udp(), `<sip:bob@192.0.2.11:5060>;+sip.instance="<urn:uuid:1>"`)
+		r.want(200)
+		settle(2 * time.Second)
+		before.want()
+		after.want("hello")
+		h.wantOutcomes(r.callID, "delivered 200")
+	})
+}
