@@ -20,7 +20,7 @@ const (
 )
 
 // maxSegment is the size up to which datagrams are put together. It is what every
-// IPv6 path takes (RFC 8200 §5) less the headers: larger ones than the path's MTU are refused.
+// IPv6 path takes, 1280 bytes, less the headers: larger ones than the path's MTU are refused.
 const maxSegment = 1280 - 40 - 8
 
 // maxSegmented bounds what one run holds, as an IP packet does.
