@@ -31,7 +31,7 @@ type outgoing struct {
 	alias      string // of to, when that is what was asked for
 	received   time.Time
 	composing  bool
-	dated      bool // give it a Date: it waited
+	dated      bool    // give it a Date: it waited
 	early      *target // where it was to go when it came; nil if nobody looked
 }
 

@@ -22,7 +22,7 @@ type udpListener struct {
 }
 
 // udpBatch is how many datagrams one system call takes.
-const udpBatch = 128
+const udpBatch = 64
 
 // maxUDPQueue bounds the bytes waiting to be sent by one socket.
 const maxUDPQueue = 8 << 20
