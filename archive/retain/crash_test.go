@@ -27,6 +27,9 @@ func TestPurgeProcess(t *testing.T) {
 		return // it is the child of the next test
 	}
 	h := houseAt(t, dir)
+	if err := h.folder.FinishCompaction(); err != nil { // as a server does when it starts
+		t.Fatal(err)
+	}
 	h.classes = Classes{{Name: "short", Days: 1}}
 	fmt.Println("ready")
 	if _, err := h.Purge(t.Context(), "server", time.Now().Add(48*time.Hour)); err != nil {
