@@ -151,26 +151,40 @@ func (r *Registrar) commit(ctx context.Context, q *request, o *Options, aor sip.
 	key := bindingKey(aor)
 	change := Change{AOR: aor}
 	tiedNow := q.flags&flagTied != 0
+	query := len(q.contacts) == 0 && !q.all
 	for try := 0; ; try++ {
-		set, err := r.store.Load(ctx, key)
-		if err != nil {
-			return change, fmt.Errorf("load bindings of %s: %w", aor, err)
+		set, recalled := store.Set{}, false
+		if !query && try == 0 {
+			set, recalled = r.recall.take(key.Owner)
+		}
+		if !recalled {
+			var err error
+			if set, err = r.store.Load(ctx, key); err != nil {
+				return change, fmt.Errorf("load bindings of %s: %w", aor, err)
+			}
 		}
 		q.load(o, aor, set.Items)
-		if fault := q.decide(o); fault != nil {
-			return change, fault
+		fault := q.decide(o)
+		if fault == nil && !query {
+			q.write()
 		}
-		if len(q.contacts) == 0 && !q.all {
-			return change, nil // a query
-		}
-		if q.write(); len(q.changes) == 0 {
+		if fault != nil || query || len(q.changes) == 0 {
+			if recalled { // only what the store says counts here
+				continue
+			}
+			if fault != nil {
+				return change, fault
+			}
 			return change, nil
 		}
 		if tiedNow { // before the binding is there, so that FlowClosed finds it
 			r.flows.add(q.flow, aor)
 		}
-		_, err = r.store.Apply(ctx, key, set.Version, q.changes...)
+		v, err := r.store.Apply(ctx, key, set.Version, q.changes...)
 		if err == nil {
+			if try == 0 { // else somebody else writes it too
+				r.recall.put(key.Owner, q.after(v))
+			}
 			break
 		}
 		if !errors.Is(err, store.ErrConflict) || try+1 == applyTries {

@@ -73,6 +73,7 @@ type Registrar struct {
 	store   store.Store
 	options atomic.Pointer[Options]
 	flows   flowIndex
+	recall  *recall // nil for a store in this process
 
 	observeMu sync.Mutex // of writers of observers
 	observers atomic.Pointer[[]func(*Change)]
@@ -84,6 +85,9 @@ type Registrar struct {
 // New returns a registrar that keeps its bindings in st.
 func New(st store.Store, o Options) *Registrar {
 	r := &Registrar{store: st}
+	if !st.Local() {
+		r.recall = newRecall()
+	}
 	r.observers.Store(new([]func(*Change)))
 	r.requests.New = func() any { return new(request) }
 	r.Reload(o)
