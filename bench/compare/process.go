@@ -201,8 +201,14 @@ func probe(addr string) bool {
 		"From: <sip:probe@%s>;tag=p\r\nTo: <sip:probe@%s>\r\nCall-ID: probe-%s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
 		addr, local, time.Now().UnixNano(), domain, domain, local)
 	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	n, err := c.Read(make([]byte, 2000))
-	return err == nil && n > 0
+	if n, err := c.Read(make([]byte, 2000)); err != nil || n == 0 {
+		return false
+	}
+	stream, err := net.DialTimeout("tcp", addr, time.Second) // another process, which may come later
+	if err != nil {
+		return false
+	}
+	return stream.Close() == nil
 }
 
 // ping reports whether a Redis answers.
