@@ -71,10 +71,11 @@ func (ks *kindState) setFloor(v store.Version) {
 	}
 }
 
-// shard returns where an owner is, and its hash there.
-func (ks *kindState) shard(owner string) (*shard, uint64) {
+// shard returns where an owner is, and its hash there, which has nothing of what
+// chose the shard.
+func (ks *kindState) shard(owner string) (*shard, uint32) {
 	hash := maphash.String(ks.db.seed, owner)
-	return &ks.shards[hash%shardCount], hash
+	return &ks.shards[hash%shardCount], uint32(hash >> 32)
 }
 
 // entry returns what is in memory of an owner, nil for nothing.
@@ -141,7 +142,7 @@ func matches(s *state, now int64, base store.Version) bool {
 
 // put replaces the state of an owner, whose entry is e, nil for none, and marks its image
 // as behind.
-func (sh *shard) put(hash uint64, owner string, e *entry, after state) {
+func (sh *shard) put(hash uint32, owner string, e *entry, after state) {
 	var round uint32
 	if e != nil {
 		owner, round = e.owner, e.round

@@ -22,9 +22,9 @@ type slots []atomic.Pointer[entry]
 // entry is what is known of one owner. It is never changed once it is in a table,
 // but for its round, which only writers look at.
 type entry struct {
-	hash  uint64
 	owner string
 	state
+	hash  uint32 // of the owner
 	round uint32
 }
 
@@ -38,7 +38,7 @@ type entryOfOne struct {
 var gone = new(entry)
 
 // newEntry returns an entry with items of its own.
-func newEntry(hash uint64, owner string, s state) *entry {
+func newEntry(hash uint32, owner string, s state) *entry {
 	var e *entry
 	if len(s.items) == 1 {
 		of := &entryOfOne{item: [1]store.Item{s.items[0]}}
@@ -52,19 +52,15 @@ func newEntry(hash uint64, owner string, s state) *entry {
 	return e
 }
 
-// start is where an owner is looked for first. The low bits of its hash are the
-// shard's.
-func (s slots) start(hash uint64) uint64 { return hash / shardCount }
-
 // get returns the entry of an owner, nil for none.
-func (t *table) get(hash uint64, owner string) *entry {
+func (t *table) get(hash uint32, owner string) *entry {
 	p := t.slots.Load()
 	if p == nil {
 		return nil
 	}
 	s := *p
-	for i := s.start(hash); ; i++ {
-		e := s[i&uint64(len(s)-1)].Load()
+	for i := int(hash); ; i++ {
+		e := s[i&(len(s)-1)].Load()
 		if e == nil || e.hash == hash && e.owner == owner {
 			return e
 		}
@@ -73,13 +69,13 @@ func (t *table) get(hash uint64, owner string) *entry {
 
 // likely returns what is in the first slot in which an owner of that hash may be. It
 // does not look at it.
-func (t *table) likely(hash uint64) *entry {
+func (t *table) likely(hash uint32) *entry {
 	p := t.slots.Load()
 	if p == nil {
 		return nil
 	}
 	s := *p
-	return s[s.start(hash)&uint64(len(s)-1)].Load()
+	return s[int(hash)&(len(s)-1)].Load()
 }
 
 // put adds an entry, or replaces that of the same owner.
@@ -89,9 +85,9 @@ func (t *table) put(e *entry) {
 		p = t.rebuild()
 	}
 	s := *p
-	i := s.start(e.hash)
+	i := int(e.hash)
 	for ; ; i++ {
-		o := s[i&uint64(len(s)-1)].Load()
+		o := s[i&(len(s)-1)].Load()
 		if o == nil {
 			t.n++
 			t.used++
@@ -101,18 +97,18 @@ func (t *table) put(e *entry) {
 			break
 		}
 	}
-	s[i&uint64(len(s)-1)].Store(e)
+	s[i&(len(s)-1)].Store(e)
 }
 
 // remove takes an owner out.
-func (t *table) remove(hash uint64, owner string) {
+func (t *table) remove(hash uint32, owner string) {
 	p := t.slots.Load()
 	if p == nil {
 		return
 	}
 	s := *p
-	for i := s.start(hash); ; i++ {
-		at := &s[i&uint64(len(s)-1)]
+	for i := int(hash); ; i++ {
+		at := &s[i&(len(s)-1)]
 		switch o := at.Load(); {
 		case o == nil:
 			return
@@ -132,11 +128,11 @@ func (t *table) rebuild() *slots {
 	}
 	s := make(slots, size)
 	t.each(func(e *entry) {
-		i := s.start(e.hash)
-		for s[i&uint64(size-1)].Load() != nil {
+		i := int(e.hash)
+		for s[i&(size-1)].Load() != nil {
 			i++
 		}
-		s[i&uint64(size-1)].Store(e)
+		s[i&(size-1)].Store(e)
 	})
 	t.used = t.n
 	t.slots.Store(&s)
