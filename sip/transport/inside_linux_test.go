@@ -117,8 +117,19 @@ func TestNoSegments(t *testing.T) {
 		p.add(i%4, 400)
 	}
 	p.add(4, 20)
-	if n := io.write(&p.out); n > 0 || io.segments {
+	if n := io.write(&p.out); n > 0 || io.segments || io.again.IsZero() {
 		t.Fatalf("%d datagrams were refused, segments %v", n, io.segments)
+	}
+	p.want()
+	io.again = time.Now().Add(-time.Second) // the pause is over
+	if err := unix.SetsockoptInt(io.fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		p.add(0, 400)
+	}
+	if n := io.write(&p.out); n > 0 || !io.segments || io.runs.n != 1 {
+		t.Fatalf("%d datagrams were refused, segments %v, %d runs", n, io.segments, io.runs.n)
 	}
 	p.want()
 }

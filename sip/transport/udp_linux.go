@@ -59,7 +59,8 @@ type multiIO struct {
 	waddr [sendBatch]unix.RawSockaddrInet6
 	wctl  [sendBatch]segmentSize
 
-	segments bool // runs may have more than one datagram
+	segments bool      // runs may have more than one datagram
+	again    time.Time // when they may, after the kernel refused one; zero: never
 	runs     runs
 	rest     [sendBatch]outMsg
 }
@@ -258,6 +259,9 @@ func (io *multiIO) write(p *outBatch) (dropped int) {
 // leave in their order.
 func (io *multiIO) writeSome(buf []byte, msgs []outMsg) (dropped int) {
 	io.runs.reset()
+	if !io.segments && !io.again.IsZero() && time.Now().After(io.again) {
+		io.segments = true
+	}
 	for i := range msgs {
 		m := &msgs[i]
 		if !io.is6 && !m.remote.Addr().Is4() {
@@ -301,10 +305,11 @@ func (io *multiIO) flush(buf []byte, msgs []outMsg) (dropped int) {
 			continue
 		}
 		r := &io.runs.list[at]
-		if r.n > 1 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)) {
-			// A route that does not part datagrams: one with IPsec, a device that
-			// computes no checksums. It may be any peer's, so no more of that.
-			io.segments = false
+		if r.n > 1 && (errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)) {
+			// A route that does not part datagrams: its MTU is smaller, it has IPsec, or
+			// a device that computes no checksums. It may be any peer's, so none of that
+			// for a while.
+			io.segments, io.again = false, time.Now().Add(segmentsPause)
 			rest := io.rest[:0]
 			for k := at; k < io.runs.n; k++ {
 				io.runs.each(&io.runs.list[k], func(i int) { rest = append(rest, msgs[i]) })

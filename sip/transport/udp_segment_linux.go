@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,9 @@ const (
 // maxSegment is the size up to which datagrams are put together. It is what every
 // IPv6 path takes, 1280 bytes, less the headers: larger ones than the path's MTU are refused.
 const maxSegment = 1280 - 40 - 8
+
+// segmentsPause is how long nothing is put together after the kernel refused it.
+const segmentsPause = time.Minute
 
 // maxSegmented bounds what one run holds, as an IP packet does.
 const maxSegmented = 65535 - 40 - 8
