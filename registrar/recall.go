@@ -10,8 +10,10 @@ import (
 
 const (
 	recallShards = 64
-	// recallEntries bounds what is remembered, about 150 MB at most.
-	recallEntries = 200_000
+	// recallEntries and recallBytes, of each, bound what is remembered: some 200 MB at
+	// most. The store is asked about who has more than that.
+	recallEntries = 100_000
+	recallBytes   = 1 << 10
 )
 
 // recall remembers what this process wrote last of an address of record, where the
@@ -58,7 +60,11 @@ func (c *recall) take(owner string) (store.Set, bool) {
 }
 
 func (c *recall) put(owner string, set store.Set) {
-	if c == nil || len(set.Items) == 0 {
+	size := 0
+	for i := range set.Items {
+		size += len(set.Items[i].ID) + len(set.Items[i].Value)
+	}
+	if size == 0 || size > recallBytes {
 		return
 	}
 	sh := c.shard(owner)

@@ -64,6 +64,10 @@ func TestRefreshAsksOnce(t *testing.T) {
 	loads("then not", 0, func() { p.ok(mobile) })
 	loads("all away", 0, func() { p.ok("Contact: *", "Expires: 0") })
 	loads("nothing is there", 1, func() { p.ok(desk) })
+
+	long := ";note=" + strings.Repeat("x", 900) // too much to keep in mind
+	loads("two long ones", 0, func() { p.ok(desk+long, mobile+long) })
+	loads("refresh of long ones", 1, func() { p.ok(desk+long, mobile+long) })
 }
 
 // strip leaves the URIs of Contact lines.

@@ -182,7 +182,7 @@ func (r *Registrar) commit(ctx context.Context, q *request, o *Options, aor sip.
 		}
 		v, err := r.store.Apply(ctx, key, set.Version, q.changes...)
 		if err == nil {
-			if try == 0 { // else somebody else writes it too
+			if try == 0 && r.recall != nil { // a second try: somebody else writes it too
 				r.recall.put(key.Owner, q.after(v))
 			}
 			break

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"rollcall/config"
 	"rollcall/store/redis/redistest"
@@ -82,15 +81,9 @@ func TestReadyByTheClock(t *testing.T) {
 		body   string
 	}{{0, 200, "ready"}, {60, 503, "clock: "}, {-60, 503, "clock: "}, {1, 200, "ready"}} {
 		clock.ahead.Store(c.ahead)
-		var status int
-		var body string
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if status, body = h.get("/readyz"); status == c.status {
-				break
-			}
-		}
-		if status != c.status || !strings.Contains(body, c.body) {
-			t.Errorf("%d s ahead: %d %s, want %d", c.ahead, status, body, c.status)
-		}
+		eventually(t, fmt.Sprintf("%d and %q, %d s ahead", c.status, c.body, c.ahead), func() bool {
+			status, body := h.get("/readyz")
+			return status == c.status && strings.Contains(body, c.body)
+		})
 	}
 }

@@ -189,7 +189,7 @@ func install(ctx context.Context, log io.Writer, pkg string, fault error) error 
 	return nil
 }
 
-// probe sends an OPTIONS by UDP and reports whether anything comes back.
+// probe reports whether a server answers an OPTIONS over UDP, and listens on TCP.
 func probe(addr string) bool {
 	c, err := net.Dial("udp", addr)
 	if err != nil {
