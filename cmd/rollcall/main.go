@@ -24,6 +24,7 @@ const (
 )
 
 func main() {
+	coarseTimers(os.Args[1:])
 	// The first signal ends the command in good order, a second one at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
