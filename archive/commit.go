@@ -13,12 +13,16 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sys/unix"
 )
 
 const (
-	// allocateBytes is how far ahead of the record a segment is allocated, so
-	// that most commits change no size and the file stays in one piece.
-	allocateBytes = 4 << 20
+	// roomBytes of zeros are written behind the record when less than roomLeast of the
+	// last ones are left. A commit then changes bytes that the file has already: its
+	// length and where it lies stay as they are, and the file system has nothing of its
+	// own to make durable with them, which would be another write to wait for.
+	roomBytes = 1 << 20
+	roomLeast = 256 << 10
 	// noteDelay is how long a note that was written waits for the sync of
 	// a commit that is needed anyway.
 	noteDelay = 2 * time.Millisecond
@@ -38,14 +42,14 @@ const (
 
 // segment is the file that the committer appends to.
 type segment struct {
-	f         *os.File
-	name      string
-	header    header
-	seed      uint32 // of its CRCs
-	off       int64  // behind the last byte written
-	crc       uint32
-	sum       hash.Hash // SHA-256 of all before off
-	allocated int64
+	f      *os.File
+	name   string
+	header header
+	seed   uint32 // of its CRCs
+	off    int64  // behind the last byte written
+	crc    uint32
+	sum    hash.Hash // SHA-256 of all before off
+	room   int64     // up to here the file has bytes: zeros behind the last written
 
 	// What a commit made durable.
 	durable    int64 // 0 until the header is
@@ -161,6 +165,7 @@ func (j *Journal) commit(b *batch) {
 		j.fail(err)
 		return
 	}
+	j.makeRoom()
 	if j.seg.off >= j.o.SegmentBytes {
 		j.signDue() // each segment ends with a checkpoint over all its records
 		if j.seg == nil {
@@ -243,16 +248,6 @@ func (j *Journal) put(b []byte) error {
 		return err
 	}
 	s := j.seg
-	if end := s.off + int64(len(b)); end > s.allocated {
-		ahead := min(allocateBytes, max(j.o.SegmentBytes, 1<<16))
-		// Where the file system cannot, or has no room for so much, the
-		// write itself decides.
-		if syscall.Fallocate(int(s.f.Fd()), 0, s.allocated, end+ahead-s.allocated) == nil {
-			s.allocated = end + ahead
-		} else {
-			s.allocated = end
-		}
-	}
 	if _, err := s.f.WriteAt(b, s.off); err != nil {
 		return fmt.Errorf("write %s: %w", s.name, err)
 	}
@@ -260,8 +255,29 @@ func (j *Journal) put(b []byte) error {
 	s.crc = crc32.Update(s.crc, castagnoli, b)
 	_, _ = s.sum.Write(b) // a hash never returns an error
 	s.off += int64(len(b))
+	s.room = max(s.room, s.off)
 	return nil
 }
+
+// makeRoom writes zeros behind the record if few are left, and has the disk begin
+// with them: it is done with that when the next commit comes. Where there is no room
+// for so much the write of the records decides.
+func (j *Journal) makeRoom() {
+	s := j.seg
+	if s == nil || s.room-s.off >= roomLeast {
+		return
+	}
+	from, to := s.room, min(s.off+roomBytes, j.o.SegmentBytes)
+	if to <= from {
+		return
+	}
+	n, _ := s.f.WriteAt(zeros[:to-from], from)
+	s.room += int64(n)
+	_ = unix.SyncFileRange(int(s.f.Fd()), from, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// zeros is never written to, so it takes no memory.
+var zeros [roomBytes]byte
 
 // sync makes durable what was written, and acknowledges it.
 func (j *Journal) sync() error {
