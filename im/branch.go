@@ -31,19 +31,18 @@ func (r *Relay) keyOf(m *sip.Message) requestKey {
 	return requestKey(sum[:16])
 }
 
-// branch is what the request is sent under to a device: the same after a crash,
+// appendBranch appends what the request is sent under to a device: the same after a crash,
 // so that the device takes a repeat for a retransmission, and another one after
 // each answer it gave, so that a new try is not taken for one. The key makes it
 // unguessable, the device unique, and the loop mark tells of a request that
 // comes back.
-func branch(k requestKey, device string, answers uint64, loop string) string {
+func appendBranch(b []byte, k requestKey, device string, answers uint64, loop string) []byte {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(device)) // never fails
-	buf := make([]byte, 0, 96)
-	buf = append(buf, sip.MagicCookie...)
-	buf = hex.AppendEncode(buf, k[:])
-	buf = hex.AppendEncode(buf, binary.BigEndian.AppendUint64(nil, h.Sum64()+answers))
-	return string(append(buf, loop...))
+	b = append(b, sip.MagicCookie...)
+	b = hex.AppendEncode(b, k[:])
+	b = hex.AppendEncode(b, binary.BigEndian.AppendUint64(nil, h.Sum64()+answers))
+	return append(b, loop...)
 }
 
 // loopMark is the tail of the branches of a request for a target: when it stands

@@ -132,7 +132,7 @@ func mayReach(a, from netip.Addr) bool {
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // flowOf returns a flow for the hop that is there already.
-func (r *Relay) flowOf(h hop) (transport.Flow, bool) {
+func (r *Relay) flowOf(h *hop) (transport.Flow, bool) {
 	if !h.flow.IsZero() && r.o.Transport.Alive(h.flow) {
 		return h.flow, true
 	}
@@ -145,7 +145,7 @@ func (r *Relay) flowOf(h hop) (transport.Flow, bool) {
 // connect makes the connection a hop needs. Where a long datagram was to move to
 // TCP and the peer does not take it, it goes over UDP all the same (RFC 3261
 // §18.1.1), and the peer is not asked again for a while.
-func (r *Relay) connect(ctx context.Context, h hop) (transport.Flow, error) {
+func (r *Relay) connect(ctx context.Context, h *hop) (transport.Flow, error) {
 	remote := h.remote
 	if !remote.IsValid() {
 		remote = h.fallback.Remote
@@ -222,7 +222,7 @@ func (r *Relay) Reach(uri string, from transport.Flow, size int, then func(trans
 		then(transport.Flow{}, false)
 		return
 	}
-	flow, ok := r.flowOf(h)
+	flow, ok := r.flowOf(&h)
 	if ok && !flow.Proto.Stream() && size > maxDatagram && h.remote.IsValid() && !r.noTCP.has(flow.Remote) {
 		h.proto, h.fallback, ok = transport.TCP, flow, false
 	}
@@ -231,7 +231,7 @@ func (r *Relay) Reach(uri string, from transport.Flow, size int, then func(trans
 		return
 	}
 	r.o.Go(func() {
-		flow, err := r.connect(r.ctx, h)
+		flow, err := r.connect(r.ctx, &h)
 		then(flow, err == nil)
 	})
 }

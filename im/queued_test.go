@@ -161,7 +161,7 @@ func TestSendToWantsAReceipt(t *testing.T) {
 			t.Errorf("a message without a receipt went on its way: %s", p)
 		}
 	}()
-	r.sendTo(o, hop{}, &device{}, func(result) {})
+	(&attempt{r: r, o: o, d: &device{}, done: func(result) {}}).sendTo()
 }
 
 // The branch names request and device, changes with each answer of the device,
@@ -178,7 +178,7 @@ func TestBranch(t *testing.T) {
 	for _, k := range []requestKey{a.keyOf(m), b.keyOf(m)} {
 		for _, device := range []string{"", "urn:uuid:1", "urn:uuid:2"} {
 			for answers := range uint64(3) {
-				id := branch(k, device, answers, "-0123456789abcdef")
+				id := string(appendBranch(nil, k, device, answers, "-0123456789abcdef"))
 				if seen[id] || !strings.HasPrefix(id, sip.MagicCookie) || len(id) > 128 {
 					t.Errorf("branch %q", id)
 				}

@@ -82,13 +82,13 @@ func text(e ast.Expr) string {
 // looks at the receipt. What is sent without a client transaction is answers.
 func TestOnePlaceToLeave(t *testing.T) {
 	var starts []place
-	for _, p := range calls(t, "Request") {
+	for _, p := range calls(t, "Request", "Write") {
 		// tx.Request() and its like give the request of a server transaction.
-		if strings.HasSuffix(p.call, ".Transactions.Request") || p.folder != "im" && (strings.HasSuffix(p.call, ".tx.Request") && p.folder != "server" || strings.HasSuffix(p.call, "layer.Request")) {
+		if strings.HasSuffix(p.call, ".Transactions.Request") || strings.HasSuffix(p.call, ".Transactions.Write") || p.folder != "im" && (strings.HasSuffix(p.call, ".tx.Request") && p.folder != "server" || strings.HasSuffix(p.call, "layer.Request") || strings.HasSuffix(p.call, ".tx.Write") || strings.HasSuffix(p.call, "layer.Write")) {
 			starts = append(starts, p)
 		}
 	}
-	if want := []place{{"im", "sendOver", "r.o.Transactions.Request"}}; !slices.Equal(starts, want) {
+	if want := []place{{"im", "sendOver", "a.r.o.Transactions.Write"}}; !slices.Equal(starts, want) {
 		t.Errorf("client transactions start at %v, want %v", starts, want)
 	}
 	for _, p := range calls(t, "sendOver") {
@@ -96,12 +96,12 @@ func TestOnePlaceToLeave(t *testing.T) {
 			t.Errorf("sendOver is called by %s in %s", p.function, p.folder)
 		}
 	}
-	for _, p := range calls(t, "forwarded", "AppendForward") {
-		if p.folder != "im" || p.function != "sendOver" && p.function != "forwarded" {
+	for _, p := range calls(t, "AppendForward") {
+		if p.folder != "im" || p.function != "Append" {
 			t.Errorf("a request to pass on is written by %s in %s", p.function, p.folder)
 		}
 	}
-	// Below, the transaction layer sends what Request was given and what Reply and
+	// Below, the transaction layer sends what Request and Write were given and what Reply and
 	// its like were given; server sends answers without state.
 	answers := []string{"faulty", "respond", "stateless"}
 	for _, p := range calls(t, "Send") {
@@ -125,7 +125,7 @@ func TestOnePlaceToLeave(t *testing.T) {
 // TestSendToLooksAtTheReceiptFirst: the check is the first thing that sendTo
 // does.
 func TestSendToLooksAtTheReceiptFirst(t *testing.T) {
-	f, err := parser.ParseFile(token.NewFileSet(), "deliver.go", nil, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(token.NewFileSet(), "attempt.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestSendToLooksAtTheReceiptFirst(t *testing.T) {
 			t.Fatal("sendTo begins with something else")
 		}
 		not, ok := check.Cond.(*ast.UnaryExpr)
-		if !ok || not.Op != token.NOT || text(not.X) != "o.receipt.Valid()" {
+		if !ok || not.Op != token.NOT || text(not.X) != "a.o.receipt.Valid()" {
 			t.Fatal("sendTo looks at something else first")
 		}
 		if call, ok := check.Body.List[0].(*ast.ExprStmt); !ok || text(call.X) != "panic()" {
@@ -147,5 +147,5 @@ func TestSendToLooksAtTheReceiptFirst(t *testing.T) {
 		}
 		return
 	}
-	t.Fatal("no sendTo in deliver.go")
+	t.Fatal("no sendTo in attempt.go")
 }

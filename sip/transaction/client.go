@@ -3,6 +3,7 @@ package transaction
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"time"
 
 	"rollcall/sip"
@@ -22,15 +23,34 @@ var (
 // wheel and must not wait; the response is gone when it returns.
 type Done func(m *sip.Message, err error)
 
+// Writer is a request of ours that can be written again, so that nothing but it is
+// kept while the answer is waited for.
+type Writer interface {
+	// Append appends the request, the same bytes each time. It may be called on any
+	// goroutine, also after Done.
+	Append(b []byte) []byte
+	// Done is told how the transaction ended, as a Done function is.
+	Done(m *sip.Message, err error)
+}
+
+// whole is a request that is kept as it was sent.
+type whole struct {
+	data []byte
+	done Done
+}
+
+func (w *whole) Append(b []byte) []byte         { return append(b, w.data...) }
+func (w *whole) Done(m *sip.Message, err error) { w.done(m, err) }
+
 // Client is an unfinished client transaction.
 type Client struct {
 	timer
 	l        *Layer
 	key      Key
 	flow     transport.Flow
-	data     []byte // of a request that is never sent again, the method is all that is kept
+	method   string
 	size     int64
-	done     Done
+	req      Writer
 	interval time.Duration // Timer E
 	due      time.Time     // when Timer E fires; kept apart from when the wheel came round, or ticks add up
 	deadline time.Time     // Timer F
@@ -44,17 +64,32 @@ func (c *Client) node() *timer { return &c.timer }
 // and its result is told to the first caller only; done then gets ErrLimit. One
 // that is running over another flow ends with ErrMoved: the peer is elsewhere now.
 func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done) {
+	w := &whole{data, done}
+	if f.Proto.Stream() { // never sent again
+		w.data = nil
+	}
+	l.request(f, branch, data, w)
+}
+
+// written is memory for requests on their way to the transport, which copies them.
+var written = sync.Pool{New: func() any { return new([]byte) }}
+
+// Write is Request for a request that is written as often as it is sent.
+func (l *Layer) Write(f transport.Flow, branch string, w Writer) {
+	b := written.Get().(*[]byte)
+	defer written.Put(b)
+	*b = w.Append((*b)[:0])
+	l.request(f, branch, *b, w)
+}
+
+func (l *Layer) request(f transport.Flow, branch string, data []byte, w Writer) {
 	size := int64(len(data))
 	if !l.admit(&l.Counters.Clients, l.o.MaxClient, size) {
-		done(nil, ErrLimit)
+		w.Done(nil, ErrLimit)
 		return
 	}
 	now := time.Now()
-	kept := data
-	if f.Proto.Stream() {
-		kept = bytes.Clone(data[:min(bytes.IndexByte(data, ' ')+1, len(data))])
-	}
-	c := &Client{l: l, key: l.branchKey(branch), flow: f, data: kept, size: size, done: done,
+	c := &Client{l: l, key: l.branchKey(branch), flow: f, method: methodOf(data), size: size, req: w,
 		interval: l.o.Timers.T1, due: now.Add(l.o.Timers.T1), deadline: now.Add(64 * l.o.Timers.T1)}
 	sh := l.shard(c.key)
 	sh.mu.Lock()
@@ -63,7 +98,7 @@ func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done)
 		if old.flow == f {
 			sh.mu.Unlock()
 			l.release(&l.Counters.Clients, size)
-			done(nil, ErrLimit)
+			w.Done(nil, ErrLimit)
 			return
 		}
 		sh.drop(old)
@@ -76,11 +111,23 @@ func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done)
 	sh.mu.Unlock()
 	if old != nil {
 		l.release(&l.Counters.Clients, old.size)
-		old.done(nil, ErrMoved)
+		old.req.Done(nil, ErrMoved)
 	}
 	if err := l.out.Send(f, data); err != nil {
 		c.finish(nil, ErrTransport)
 	}
+}
+
+// methodOf returns the method of a request in memory that stays.
+func methodOf(data []byte) string {
+	m, _, _ := bytes.Cut(data, []byte(" "))
+	switch string(m) { // those that this server sends
+	case "MESSAGE":
+		return "MESSAGE"
+	case "NOTIFY":
+		return "NOTIFY"
+	}
+	return string(m)
 }
 
 // next is how long to wait for the next event: Timer E over UDP, else Timer F.
@@ -113,7 +160,10 @@ func (c *Client) expired(now time.Time) {
 	sh.mu.Unlock()
 	if running && c.flow.Proto == transport.UDP {
 		c.l.Counters.Resent.Add(1)
-		_ = c.l.out.Send(c.flow, c.data)
+		b := written.Get().(*[]byte)
+		defer written.Put(b)
+		*b = c.req.Append((*b)[:0])
+		_ = c.l.out.Send(c.flow, *b)
 	}
 }
 
@@ -128,7 +178,7 @@ func (c *Client) finish(m *sip.Message, err error) bool {
 	sh.drop(c)
 	sh.mu.Unlock()
 	c.l.release(&c.l.Counters.Clients, c.size)
-	c.done(m, err)
+	c.req.Done(m, err)
 	return true
 }
 
@@ -146,12 +196,6 @@ func (sh *shard) drop(c *Client) {
 	}
 }
 
-// sent tells whether the request was of that method (RFC 3261 §17.1.3 item 2).
-func (c *Client) sent(method string) bool {
-	n := len(method)
-	return len(c.data) > n && c.data[n] == ' ' && string(c.data[:n]) == method
-}
-
 // Response takes a response that was received. One of no transaction is
 // dropped: this server forwards none statelessly (RFC 3261 §18.1.2, RFC 4320
 // §4.2 for late ones).
@@ -160,7 +204,7 @@ func (l *Layer) Response(m *sip.Message) {
 	sh := l.shard(k)
 	sh.mu.Lock()
 	c := sh.clients[k]
-	if c != nil && !c.sent(m.Method()) {
+	if c != nil && c.method != m.Method() { // RFC 3261 §17.1.3 item 2
 		c = nil
 	}
 	if c != nil && m.Status() < 200 {
