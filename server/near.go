@@ -19,7 +19,6 @@ func (s *Server) ahead(ms []sip.Message) {
 		if !m.IsRequest() || m.Check() != nil {
 			continue
 		}
-		s.tx.Near(s.tx.KeyOf(m))
 		if from := m.FromAOR(); !from.IsZero() { // nearly always who authenticates
 			keys = append(keys, s.directory.Key(from))
 		}

@@ -41,20 +41,17 @@ type Ring struct {
 
 // dataKey is a key in memory.
 type dataKey struct {
-	id   ID
-	aead cipher.AEAD
+	id     ID
+	aead   cipher.AEAD
+	author string // of the keys that are found by it
+	month  int
 }
 
-// cache holds keys by author and month, and by ID.
+// cache holds keys by the hash of author and month, and by ID.
 type cache struct {
 	mu     sync.RWMutex
-	author map[authorMonth]*dataKey
+	author map[uint64]*dataKey // two of the same hash push each other out
 	id     map[ID]*dataKey
-}
-
-type authorMonth struct {
-	aor   string
-	month int
 }
 
 // Open opens the ring in dir, and makes the folder when it is not there.
@@ -129,13 +126,21 @@ func (r *Ring) Close() error {
 	return err
 }
 
-func (r *Ring) shard(b string) *cache { return &r.cache[maphash.String(r.seed, b)%shards] }
+// place returns the cache of the keys of an author, and the hash of those of a month.
+func (r *Ring) place(author string, month int) (*cache, uint64) {
+	h := maphash.String(r.seed, author)
+	return &r.cache[h%shards], h + uint64(month)*shards
+}
+
+// placeOfID returns the cache of a key by its ID.
+func (r *Ring) placeOfID(id ID) *cache { return &r.cache[maphash.Bytes(r.seed, id[:])%shards] }
 
 // Seal implements archive.Sealer.
 func (r *Ring) Seal(dst []byte, author string, at time.Time, id archive.ID, plain []byte) ([]byte, error) {
-	c, name := r.shard(author), authorMonth{author, monthOf(at)}
+	month := monthOf(at)
+	c, h := r.place(author, month)
 	c.mu.RLock()
-	if k := c.author[name]; k != nil { // a key is not destroyed while it seals
+	if k := c.author[h]; k != nil && k.month == month && k.author == author { // a key is not destroyed while it seals
 		dst = k.seal(dst, id, plain)
 		c.mu.RUnlock()
 		return dst, nil
@@ -143,7 +148,7 @@ func (r *Ring) Seal(dst []byte, author string, at time.Time, id archive.ID, plai
 	c.mu.RUnlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k, err := r.keyOf(c, name)
+	k, err := r.keyOf(author, month)
 	if err != nil {
 		return dst, err
 	}
@@ -203,11 +208,10 @@ func (r *Ring) Sync() error {
 
 // keyOf returns the key of an author for new content, and makes it if there is
 // none. r.mu is held.
-func (r *Ring) keyOf(c *cache, name authorMonth) (*dataKey, error) {
+func (r *Ring) keyOf(aor string, number int) (*dataKey, error) {
 	if r.lock == nil {
 		return nil, errors.New("data keys are open for reading only")
 	}
-	aor, number := name.aor, name.month
 	m, err := r.month(number, true)
 	if err != nil {
 		return nil, fmt.Errorf("data keys: %w", err)
@@ -228,19 +232,20 @@ func (r *Ring) keyOf(c *cache, name authorMonth) (*dataKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &dataKey{id, aead}
+	k := &dataKey{id: id, aead: aead, author: strings.Clone(aor), month: number}
+	c, h := r.place(aor, number)
 	c.mu.Lock()
 	if c.author == nil {
-		c.author = map[authorMonth]*dataKey{}
+		c.author = map[uint64]*dataKey{}
 	}
 	makeRoom(c.author)
-	c.author[authorMonth{strings.Clone(aor), number}] = k
+	c.author[h] = k
 	c.mu.Unlock()
 	return k, nil
 }
 
 func (r *Ring) keyByID(id ID) (*dataKey, error) {
-	c := r.shard(string(id[:]))
+	c := r.placeOfID(id)
 	c.mu.RLock()
 	k := c.id[id]
 	c.mu.RUnlock()
@@ -269,7 +274,7 @@ func (r *Ring) keyByID(id ID) (*dataKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	k = &dataKey{id, aead}
+	k = &dataKey{id: id, aead: aead}
 	c.mu.Lock()
 	if c.id == nil {
 		c.id = map[ID]*dataKey{}
@@ -332,11 +337,11 @@ func (r *Ring) Destroy(aor string, from, to time.Time) ([]string, error) {
 			return fmt.Errorf("destroy data key: %w", err)
 		}
 		delete(m.live, authorOf(aor))
-		c := r.shard(aor)
+		c, h := r.place(aor, m.number)
 		c.mu.Lock()
-		delete(c.author, authorMonth{aor, m.number})
+		delete(c.author, h) // of another one with this hash it is only not known any more
 		c.mu.Unlock()
-		c = r.shard(string(id[:]))
+		c = r.placeOfID(id)
 		c.mu.Lock()
 		delete(c.id, id)
 		c.mu.Unlock()

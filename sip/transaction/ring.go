@@ -58,6 +58,7 @@ func (r *ring) grow(need int) {
 		c, r.free = r.free[n-1], r.free[:n-1]
 	} else {
 		c = make([]byte, 0, max(chunkBytes, need))
+		populate(c)
 	}
 	r.chunk = append(r.chunk, c)
 }

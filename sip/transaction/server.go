@@ -45,15 +45,6 @@ func (l *Layer) Absorb(k Key, reply transport.Flow) bool {
 	return true
 }
 
-// Near brings the place where a transaction's answer is or will be found into the
-// processor's cache. What it returns means nothing.
-func (l *Layer) Near(k Key) uint64 {
-	sh := l.shard(k)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return sh.done.index.near(k)
-}
-
 // repeat unlocks the shard and sends an answer of its ring again.
 func (l *Layer) repeat(sh *shard, answer []byte, reply transport.Flow) {
 	answer = append(make([]byte, 0, 1024), answer...)

@@ -27,14 +27,6 @@ func (t *table) find(k Key) int {
 	return i
 }
 
-// near reads the place where k belongs.
-func (t *table) near(k Key) uint64 {
-	if len(t.slot) == 0 {
-		return 0
-	}
-	return t.slot[int(k)&(len(t.slot)-1)].place
-}
-
 func (t *table) get(k Key) (place uint64, ok bool) {
 	if t.n == 0 {
 		return 0, false
