@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -23,6 +22,8 @@ const (
 	// own to make durable with them, which would be another write to wait for.
 	roomBytes = 1 << 20
 	roomLeast = 256 << 10
+	// startWriting is SYNC_FILE_RANGE_WRITE of sync_file_range(2).
+	startWriting = 2
 	// noteDelay is how long a note that was written waits for the sync of
 	// a commit that is needed anyway.
 	noteDelay = 2 * time.Millisecond
@@ -273,7 +274,7 @@ func (j *Journal) makeRoom() {
 	}
 	n, _ := s.f.WriteAt(zeros[:to-from], from)
 	s.room += int64(n)
-	_ = unix.SyncFileRange(int(s.f.Fd()), from, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+	_ = syscall.SyncFileRange(int(s.f.Fd()), from, int64(n), startWriting)
 }
 
 // zeros is never written to, so it takes no memory.

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -110,3 +111,42 @@ func TestRecall(t *testing.T) {
 
 // at is the archive in dir, without keys.
 func at(dir string) Folder { return Folder{Dir: dir} }
+
+// Zeros are there before the records that go over them: most commits leave the length
+// of the file as it is. A segment has no more of them than its records may take, and
+// none when it is finished.
+func TestRoomAhead(t *testing.T) {
+	size := func(dir string) int64 {
+		t.Helper()
+		info, err := os.Stat(segments(t, dir)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for _, most := range []int64{64 << 10, 64 << 20} {
+		dir := t.TempDir()
+		j := open(t, dir, Options{SegmentBytes: most})
+		write(t, j, 0, 1)
+		until(t, func() error { // they are written behind the acknowledgement
+			if n, want := size(dir), min(most, roomBytes); n < want || n > want+4096 {
+				return fmt.Errorf("segments of %d bytes: the file has %d after one record", most, n)
+			}
+			return nil
+		})
+		before := size(dir)
+		write(t, j, 1, 20)
+		if now := size(dir); now != before {
+			t.Errorf("segments of %d bytes: the file had %d and has %d after some records", most, before, now)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if now := size(dir); now > 32<<10 {
+			t.Errorf("segments of %d bytes: the finished file has %d", most, now)
+		}
+		if n := len(all(t, dir)); n != 21 {
+			t.Errorf("%d records are there, want 21", n)
+		}
+	}
+}
