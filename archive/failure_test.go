@@ -386,6 +386,9 @@ func writeUntilKilled(dir string) {
 // TestKill kills a process that writes, several times on one archive.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
+	if err := open(t, dir, Options{Node: "n1"}).Close(); err != nil { // the first child may be killed before it has made it
+		t.Fatal(err)
+	}
 	acked := make(map[ID]uint64)
 	for round := range 6 {
 		cmd := exec.Command(os.Args[0])

@@ -102,8 +102,8 @@ type house struct {
 	settings   im.Settings
 	sender     *phone
 	requests   int
-	dropRoutes int            // Route values that name this server
-	serving    sync.WaitGroup // what Options.Go runs
+	dropRoutes int    // Route values that name this server
+	serving    *tasks // what Options.Go runs
 	panics     atomic.Int64
 }
 
@@ -173,6 +173,7 @@ func (h *house) start() {
 	reg := h.registrar
 	h.wire.closed = func(f transport.Flow) { _ = reg.FlowClosed(context.Background(), f) }
 	h.wire.mu.Unlock()
+	h.serving = new(tasks)
 	h.relay = im.New(im.Options{
 		Journal: h.journal, Store: h.store, Locations: h.registrar, Accounts: h.directory,
 		Transport: h.wire, Transactions: h.layer, Key: []byte("0123456789abcdef"), Log: zap.NewNop(),
@@ -196,6 +197,32 @@ func (h *house) close() {
 	if err := h.journal.real().Close(); err != nil {
 		h.t.Error(err)
 	}
+}
+
+// tasks run as a server's do: each on a goroutine of its own, and at once when the
+// server has ended, as a record may become durable just then.
+type tasks struct {
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	ended bool
+}
+
+func (t *tasks) Go(f func()) {
+	t.mu.Lock()
+	if t.ended {
+		t.mu.Unlock()
+		f()
+		return
+	}
+	t.wg.Go(f)
+	t.mu.Unlock()
+}
+
+func (t *tasks) Wait() {
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.wg.Wait()
 }
 
 // restart ends the process and starts another on what it left behind.
