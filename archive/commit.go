@@ -265,7 +265,7 @@ func (j *Journal) put(b []byte) error {
 // for so much the write of the records decides.
 func (j *Journal) makeRoom() {
 	s := j.seg
-	if s == nil || s.room-s.off >= roomLeast {
+	if s.room-s.off >= roomLeast {
 		return
 	}
 	from, to := s.room, min(s.off+roomBytes, j.o.SegmentBytes)
@@ -273,6 +273,9 @@ func (j *Journal) makeRoom() {
 		return
 	}
 	n, _ := s.f.WriteAt(zeros[:to-from], from)
+	if n == 0 { // to sync_file_range that would be the whole file
+		return
+	}
 	s.room += int64(n)
 	_ = syscall.SyncFileRange(int(s.f.Fd()), from, int64(n), startWriting)
 }
