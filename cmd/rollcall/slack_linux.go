@@ -12,9 +12,9 @@ import (
 // timerSlack is how much later than asked the kernel may end a sleep of a server's
 // threads, in nanoseconds; it is 50 µs if nobody says. The monitor thread of Go's
 // runtime sleeps 20 µs at a time for a millisecond after each system call that
-// blocked, and the journal makes some hundred of those in a second: so it woke up
-// 13,000 times in a second, for a tenth of what a message costs. Nothing in a server
-// needs to sleep so exactly.
+// blocked, and the journal makes some hundred of those in a second: so it hardly ever
+// slept longer, for a thirteenth of a busy server's CPU. Nothing in a server needs to
+// sleep so exactly.
 const timerSlack = 500_000
 
 // coarseTimers starts a server's process anew, with the same PID, as one that has

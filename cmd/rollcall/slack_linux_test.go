@@ -22,7 +22,7 @@ func init() {
 }
 
 // A server's threads have the slack, as a process with the PID that was started; what
-// is no server is left alone, and so is one that was given more.
+// is no server is left alone.
 func TestTimerSlack(t *testing.T) {
 	usual := slack()
 	for args, want := range map[string]int{
