@@ -54,12 +54,7 @@ race: test-packages ## run every test under the race detector (needs a C compile
 	@CGO_ENABLED=1 $(GO) run ./.ci/testsum -race -count=1 -timeout 30m $(TEST_ARGS) $(PKG)
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
-	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
-		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
-			echo "$$dir $$target"; \
-			$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
-		done; \
-	done
+	@GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 lint: $(BIN)/$(GOLANGCI)-$(GOLANGCI_VERSION) ## run golangci-lint (built into ./bin the first time)
 	$(BIN)/$(GOLANGCI)-$(GOLANGCI_VERSION) run ./...

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"strings"
 	"testing"
@@ -25,6 +26,13 @@ type presenceState struct {
 type dialog struct {
 	call, from, to, watched, contact, tag string
 	cseq                                  int
+}
+
+// watching is the dialogs there are, by Call-ID, and the number of publications.
+func (r *responder) watching() (dialogs map[string]*dialog, publications int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.presence.dialogs), len(r.presence.etags)
 }
 
 func (r *responder) servePresence(method, uri string, h textproto.MIMEHeader, body string, first bool, answer func(int, ...string)) {
@@ -154,8 +162,8 @@ func TestPresence(t *testing.T) {
 			if n := *report.Notifications; n != want {
 				t.Errorf("notifications %+v, want %+v", n, want)
 			}
-			if p := &r.presence; len(p.dialogs) != 0 || len(p.etags) != 0 {
-				t.Errorf("%d dialogs and %d publications are left", len(p.dialogs), len(p.etags))
+			if dialogs, publications := r.watching(); len(dialogs) != 0 || publications != 0 {
+				t.Errorf("%d dialogs and %d publications are left", len(dialogs), publications)
 			}
 		})
 	}
@@ -172,7 +180,8 @@ func TestPresenceOfFewWatchedByMany(t *testing.T) {
 		t.Errorf("notifications %+v", n)
 	}
 	watchers := map[string]bool{}
-	for _, d := range r.presence.dialogs {
+	dialogs, _ := r.watching()
+	for _, d := range dialogs {
 		who := between(d.to, "<sip:", "@")
 		if who == d.watched || watchers[who+d.watched] {
 			t.Errorf("%s watches %s, or does so twice", who, d.watched)
@@ -255,7 +264,8 @@ func TestHold(t *testing.T) {
 	o.Hold, o.Keep = 130, true
 	report := presence(t, o)
 	wantAll(t, report.Setup, 98) // and 32 before
-	if n := len(r.presence.dialogs); n != 130 || report.Notifications.Subscriptions != n || report.Load != nil {
+	dialogs, _ := r.watching()
+	if n := len(dialogs); n != 130 || report.Notifications.Subscriptions != n || report.Load != nil {
 		t.Errorf("%d dialogs, report %+v", n, report.Notifications)
 	}
 	data, err := json.Marshal(report)

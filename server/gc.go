@@ -16,7 +16,7 @@ const (
 	heapRoom   = 200 << 20
 	roomFactor = 3
 	minGrowth  = 64 << 20
-	maxGrowth  = 160 << 20
+	maxGrowth  = 96 << 20
 )
 
 var pacing sync.Once
@@ -33,11 +33,12 @@ func paceGC() {
 		runtime.MemProfileRate = memProfileRate
 		type sentinel struct{ _ [16]byte }
 		var again func(*sentinel)
+		// What was marked: just after a collection, what is allocated has much in it that is not swept yet.
+		marked := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		set := 100
 		again = func(*sentinel) {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			live := max(m.HeapAlloc, 4<<20)
+			metrics.Read(marked)
+			live := max(marked[0].Value.Uint64(), 4<<20)
 			growth := uint64(min(max(roomFactor*(heapRoom-int64(live)), minGrowth), maxGrowth))
 			if want := int(max(25, 100*growth/live)); want*10 < set*9 || want*9 > set*10 { // setting it stops the world
 				debug.SetGCPercent(want)

@@ -15,8 +15,12 @@ import (
 )
 
 const (
-	// indexedRecords is how many records a second the journal may take before the index gives way: 6,000 messages.
-	indexedRecords = 12_000
+	// The index gives way when the journal takes busyRecords a second, 6,000 messages, or busyReceived SIP messages
+	// come; from a tenth of that on it takes half of a processor.
+	busyRecords  = 12_000
+	busyReceived = 40_000
+	// loadTime is the shortest time by which the load is told.
+	loadTime = 100 * time.Millisecond
 	// searchWait is how long a search waits for the newest records to come into the index.
 	searchWait = 2 * time.Second
 	// forgetWait is how long an erasure waits until what was erased is out of the index.
@@ -33,24 +37,37 @@ func (s *Server) newIndex(cfg *config.Config, log *zap.Logger) error {
 	}
 	s.index = index.New(index.Options{
 		Dir: cfg.IndexDir(), Folder: archive.Folder{Dir: cfg.ArchiveDir(), Keys: s.ring},
-		Durable: func() uint64 { return s.journal.Stats().Seq }, Busy: s.recording(), Log: log,
+		Durable: func() uint64 { return s.journal.Stats().Seq }, Load: s.load(), Log: log,
 	})
 	return nil
 }
 
-// recording returns what tells whether the journal takes so many records that the index should give way. It
-// belongs to one goroutine.
-func (s *Server) recording() func() bool {
-	var last uint64
+// load returns what tells the index how much else there is to do. It belongs to one goroutine.
+func (s *Server) load() func() index.Load {
+	var records, received uint64
 	var at time.Time
-	busy := false
-	return func() bool {
-		seq, now := s.journal.Stats().Seq, time.Now()
-		if d := now.Sub(at); d >= 100*time.Millisecond {
-			busy = !at.IsZero() && float64(seq-last) > indexedRecords*d.Seconds()
-			last, at = seq, now
+	load := index.Quiet
+	return func() index.Load {
+		now := time.Now()
+		d := now.Sub(at)
+		if d < loadTime {
+			return load
 		}
-		return busy
+		toRecords, toReceived := s.journal.Stats().Seq, s.transport.Counters.Received.Load()
+		// What there is to do, in times of what makes the server busy.
+		share := max(float64(toRecords-records)/busyRecords, float64(toReceived-received)/busyReceived) / d.Seconds()
+		switch {
+		case d > 10*loadTime: // nobody asked for long, and what was then says little
+			load = index.Loaded
+		case share < 0.1:
+			load = index.Quiet
+		case share < 1:
+			load = index.Loaded
+		default:
+			load = index.Busy
+		}
+		records, received, at = toRecords, toReceived, now
+		return load
 	}
 }
 

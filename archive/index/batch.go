@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"runtime"
 
 	"rollcall/archive"
 )
@@ -78,7 +77,7 @@ func (b *batch) cite(id archive.ID, bits int64) {
 }
 
 // commit writes the batch, and that the index has come so far.
-func (db *database) commit(ctx context.Context, b *batch) error {
+func (db *database) commit(ctx context.Context, b *batch, pace *pacer) error {
 	if len(b.rows) == 0 {
 		return nil
 	}
@@ -90,8 +89,8 @@ func (db *database) commit(ctx context.Context, b *batch) error {
 	w := writer{ctx: ctx, tx: tx}
 	for i := range b.rows {
 		w.row(&b.rows[i])
-		if i%32 == 31 { // a millisecond: messages that came meanwhile go first
-			runtime.Gosched()
+		if i%pieceRecords == pieceRecords-1 {
+			pace.end()
 		}
 	}
 	for id, bits := range b.ends {

@@ -18,9 +18,7 @@ const (
 	batchTime    = 200 * time.Millisecond
 	// poll is how often the follower looks for new records, and for searches that wait.
 	poll = 20 * time.Millisecond
-	// share of one processor that the follower takes while the machine has more to do, one of so many parts, in
-	// batches of busyRecords: less than one message in a hundred then meets it at work.
-	share       = 128
+	// busyRecords is how many records a batch has when the machine has other things to do.
 	busyRecords = 256
 	// retry is how long it waits after an error of the disk, and owedEvery how often what is pending is tried again.
 	retry     = 10 * time.Second
@@ -56,7 +54,7 @@ func (x *Index) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	f := &follower{x: x, db: db, seq: seq, b: newBatch()}
+	f := &follower{x: x, db: db, seq: seq, b: newBatch(), pace: pacer{x: x, ended: ctx.Done()}}
 	if f.whole, err = x.durable(); err != nil {
 		return errors.Join(fmt.Errorf("read the archive: %w", err), db.close())
 	}
@@ -85,12 +83,10 @@ type follower struct {
 	seq   uint64 // of the last record that was read
 	whole uint64 // seq of the last record that there was at the start: the index is searched when it has that
 	b     *batch
-	since time.Time     // of the first record in b
-	spent time.Duration // on b
-	rest  time.Time     // until when it does nothing, unless a search waits
+	since time.Time // of the first record in b
+	pace  pacer
 
 	entered bool // r has returned a record that was not in the database
-	gaveWay bool // the machine had more to do when the last batch was written
 }
 
 // owed does what the record told of, and what may not have been done then.
@@ -112,15 +108,8 @@ func (f *follower) follow(ctx context.Context) error {
 		if f.x.suspect.Swap(false) {
 			return errStale
 		}
-		if time.Now().Before(f.rest) && !f.x.waited() {
-			if ended, err := f.pause(ctx, tick); ended || err != nil {
-				return err
-			}
-			continue
-		}
-		start := time.Now()
+		f.pace.begin()
 		caughtUp, err := f.read(ctx)
-		f.spent += time.Since(start)
 		if err != nil {
 			return err
 		}
@@ -223,6 +212,9 @@ func (f *follower) read(ctx context.Context) (caughtUp bool, err error) {
 		}
 		f.b.add(rec, at)
 		f.seq = rec.Seq
+		if len(f.b.rows)%pieceRecords == 0 {
+			f.pace.end()
+		}
 		if len(f.b.rows) >= f.most() || len(f.b.rows)%64 == 0 && time.Since(f.since) >= batchTime {
 			return false, nil
 		}
@@ -249,7 +241,7 @@ func (f *follower) void(ctx context.Context, rec *archive.Record) (bool, error) 
 
 // most is how many records a batch has.
 func (f *follower) most() int {
-	if f.gaveWay {
+	if f.pace.load == Busy {
 		return busyRecords
 	}
 	return batchRecords
@@ -260,16 +252,10 @@ func (f *follower) commit(ctx context.Context) error {
 	if len(f.b.rows) == 0 {
 		return nil
 	}
-	start := time.Now()
-	if err := f.db.commit(ctx, f.b); err != nil {
+	if err := f.db.commit(ctx, f.b, &f.pace); err != nil {
 		return err
 	}
 	f.x.moveTo(f.b.last.Seq, f.b.last.Archived)
-	spent := f.spent + time.Since(start)
-	f.b, f.since, f.spent = newBatch(), time.Time{}, 0
-	f.gaveWay = f.x.o.Busy != nil && f.x.o.Busy()
-	if f.gaveWay {
-		f.rest = time.Now().Add((share - 1) * spent)
-	}
+	f.b, f.since = newBatch(), time.Time{}
 	return nil
 }

@@ -19,9 +19,8 @@ type Options struct {
 	Folder archive.Folder // with keys: what stays sealed has no words
 	// Durable returns the seq of the last record that may be indexed. Nil means all that can be read.
 	Durable func() uint64
-	// Busy reports that the machine has other things to do: the index then takes little of one
-	// processor. Nil means never.
-	Busy func() bool
+	// Load tells what else the machine has to do. It is asked often. Nil means nothing.
+	Load func() Load
 	Log  *zap.Logger
 }
 

@@ -30,6 +30,7 @@ type record struct {
 	r       *rand.Rand
 	ids     []archive.ID
 	flags   int
+	load    func() index.Load
 }
 
 func newRecord(t testing.TB, segment int64) *record {
@@ -58,7 +59,7 @@ func newRecord(t testing.TB, segment int64) *record {
 }
 
 func (v *record) start() {
-	v.index = index.New(index.Options{Dir: v.dir, Folder: v.folder, Durable: func() uint64 { return v.journal.Stats().Seq }})
+	v.index = index.New(index.Options{Dir: v.dir, Folder: v.folder, Durable: func() uint64 { return v.journal.Stats().Seq }, Load: v.load})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); v.index.Run(ctx) }()

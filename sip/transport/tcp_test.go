@@ -271,7 +271,11 @@ func TestWriteTime(t *testing.T) {
 	deaf.send(options(deaf.LocalAddr(), "x"))
 	flow := <-flows
 	for range 300 {
-		if err := n.Send(flow, make([]byte, 60_000)); err != nil {
+		err := n.Send(flow, make([]byte, 60_000))
+		if errors.Is(err, transport.ErrFlow) { // on a slow machine its time is over before the queue is full
+			break
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
