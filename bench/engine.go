@@ -154,6 +154,7 @@ type course struct {
 	phase
 	start, end int64   // of the time in which operations begin
 	interval   float64 // ns between operations of the open loop, else 0
+	held       int64   // when one last could not begin, because everybody waited for the server
 	begun      int
 	open       bool // more operations begin
 }
@@ -215,12 +216,16 @@ func (e *engine) fill(c *course) int64 {
 			}
 		}
 		if e.inflight >= c.window || !e.begin(c.phase, c.skip+c.begun, due) {
+			c.held = e.now
 			if c.duration > 0 {
 				return c.end - e.now
 			}
 			return int64(maxWait)
 		}
 		c.begun++
+		if c.interval > 0 && due > c.held {
+			e.tally.late.add(time.Duration(e.now - due))
+		}
 	}
 	return 0
 }

@@ -66,6 +66,9 @@ type Phase struct {
 	Elapsed float64 `json:"elapsed_seconds"`
 	Rate    float64 `json:"rate"`
 	Latency Latency `json:"latency_ms"`
+	// Late is how long after its time an operation of the open loop began because the generator did not run
+	// then; those that waited for the server are not counted. As much of Latency is the machine's.
+	Late *Latency `json:"late_ms,omitempty"`
 	// GeneratorCPU and ServerCPU are user and system time in microseconds
 	// for each operation that Rate counts.
 	GeneratorCPU float64 `json:"generator_cpu_us"`
@@ -121,7 +124,7 @@ type tally struct {
 	operations, ok, errors, timeouts           uint64
 	retransmissions, challenges, stale, strays uint64
 	statuses                                   [700]uint64
-	latency                                    histogram
+	latency, late                              histogram
 }
 
 // ended counts the end of an operation; status 0 is a timeout.
@@ -144,14 +147,11 @@ func (t *tally) phase() *Phase {
 		Operations: t.operations, OK: t.ok, Errors: t.errors, Timeouts: t.timeouts,
 		Retransmissions: t.retransmissions, Challenges: t.challenges, Stale: t.stale, Strays: t.strays,
 		Statuses: map[string]uint64{},
-		Latency: Latency{
-			Mean: ms(t.latency.mean()),
-			P50:  ms(t.latency.quantile(0.50)),
-			P90:  ms(t.latency.quantile(0.90)),
-			P99:  ms(t.latency.quantile(0.99)),
-			P999: ms(t.latency.quantile(0.999)),
-			Max:  ms(t.latency.max),
-		},
+		Latency:  t.latency.latency(),
+	}
+	if t.late.count > 0 {
+		late := t.late.latency()
+		p.Late = &late
 	}
 	for status, n := range t.statuses {
 		if n > 0 {
@@ -159,6 +159,14 @@ func (t *tally) phase() *Phase {
 		}
 	}
 	return p
+}
+
+// latency is the distribution in milliseconds.
+func (h *histogram) latency() Latency {
+	return Latency{
+		Mean: ms(h.mean()), P50: ms(h.quantile(0.50)), P90: ms(h.quantile(0.90)),
+		P99: ms(h.quantile(0.99)), P999: ms(h.quantile(0.999)), Max: ms(h.max),
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -198,6 +206,9 @@ func (r *Report) Text(w io.Writer) error {
 		line("rate", "%.0f/s", p.Rate)
 		line("latency ms", "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f",
 			p.Latency.P50, p.Latency.P90, p.Latency.P99, p.Latency.P999, p.Latency.Max)
+		if p.Late != nil {
+			line("generator late ms", "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f", p.Late.P50, p.Late.P90, p.Late.P99, p.Late.P999, p.Late.Max)
+		}
 		line("retransmissions", "%d", p.Retransmissions)
 		line("challenges", "%d, %d of them for a stale nonce", p.Challenges, p.Stale)
 		line("generator CPU", "%.2f µs for each operation", p.GeneratorCPU)

@@ -67,8 +67,12 @@ func summary(r *bench.Report) string {
 		return fmt.Sprintf("%d subscriptions, %.0f bytes each, %.0f for each of the last three quarters",
 			r.Notifications.Subscriptions, r.MemoryEach, r.MemoryMore)
 	}
-	return fmt.Sprintf("%.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms",
+	s := fmt.Sprintf("%.0f/s, server %.2f µs, generator %.2f µs, p99 %.2f ms",
 		r.Load.Rate, r.Load.ServerCPU, r.Load.GeneratorCPU, r.Load.Latency.P99)
+	if late := r.Load.Late; late != nil {
+		s += fmt.Sprintf(" (generator late %.2f ms)", late.P99)
+	}
+	return s
 }
 
 // troubles names what makes a run's figures doubtful.
