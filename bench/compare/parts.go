@@ -264,6 +264,10 @@ func (p *plan) hold(ctx context.Context, s *server) (memory, error) {
 	return m, nil
 }
 
+// redisWindow is how many times the operations under way are on Redis: each waits for a round trip, in which others
+// can be done, and with few the rate is that of the waiting.
+const redisWindow = 4
+
 // redis measures rollcall with its state in Redis, the CPU of Redis included.
 func (p *plan) redis(ctx context.Context, r *results) error {
 	if p.binary == "" {
@@ -292,7 +296,9 @@ func (p *plan) onRedis(ctx context.Context, part string, row *comparison) error 
 	}
 	defer s.stop()
 	s.pids = append(s.pids, proc.cmd.Process.Pid)
-	return p.turns(ctx, []*server{s}, part, "udp", row)
+	of := *p
+	of.window *= redisWindow
+	return of.turns(ctx, []*server{s}, part, "udp", row)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
