@@ -11,7 +11,7 @@ type Load int
 // Loads.
 const (
 	Quiet  Load = iota // the index may work as fast as it can
-	Loaded             // it takes at most half of one processor
+	Loaded             // it takes at most half of one processor, unless that leaves it more than a batch behind
 	Busy               // it takes a hundredth of one: less than one message in a hundred then meets it at work
 )
 
@@ -37,6 +37,9 @@ func (p *pacer) begin() { p.began = time.Now() }
 func (p *pacer) end() {
 	if p.load = Quiet; p.x.o.Load != nil {
 		p.load = p.x.o.Load()
+	}
+	if p.load == Loaded && p.x.Lag().Records > batchRecords {
+		p.load = Quiet
 	}
 	runtime.Gosched()
 	for rest := rests[p.load] * time.Since(p.began); rest > 0 && !p.x.waited(); rest -= poll {
