@@ -86,6 +86,10 @@ type Latency struct {
 	Max  float64 `json:"max"`
 }
 
+func (l Latency) String() string {
+	return fmt.Sprintf("p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f", l.P50, l.P90, l.P99, l.P999, l.Max)
+}
+
 // Delivery is what the receivers of a message load saw, warm-up included.
 type Delivery struct {
 	Sent            uint64 `json:"sent"`
@@ -204,10 +208,9 @@ func (r *Report) Text(w io.Writer) error {
 	if p := r.Load; p != nil {
 		line("operations", "%d in %.2f s%s", p.Operations, p.Elapsed, p.faults())
 		line("rate", "%.0f/s", p.Rate)
-		line("latency ms", "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f",
-			p.Latency.P50, p.Latency.P90, p.Latency.P99, p.Latency.P999, p.Latency.Max)
+		line("latency ms", "%v", p.Latency)
 		if p.Late != nil {
-			line("generator late ms", "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f", p.Late.P50, p.Late.P90, p.Late.P99, p.Late.P999, p.Late.Max)
+			line("generator late ms", "%v", *p.Late)
 		}
 		line("retransmissions", "%d", p.Retransmissions)
 		line("challenges", "%d, %d of them for a stale nonce", p.Challenges, p.Stale)

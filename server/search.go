@@ -54,21 +54,24 @@ func (s *Server) load() func() index.Load {
 			return load
 		}
 		toRecords, toReceived := s.journal.Stats().Seq, s.transport.Counters.Received.Load()
-		// What there is to do, in times of what makes the server busy.
-		share := max(float64(toRecords-records)/busyRecords, float64(toReceived-received)/busyReceived) / d.Seconds()
-		switch {
-		case d > 10*loadTime: // nobody asked for long, and what was then says little
-			load = index.Loaded
-		case share < 0.1:
-			load = index.Quiet
-		case share < 1:
-			load = index.Loaded
-		default:
-			load = index.Busy
-		}
+		load = loadOf(toRecords-records, toReceived-received, d)
 		records, received, at = toRecords, toReceived, now
 		return load
 	}
+}
+
+// loadOf tells the load of a time in which the journal took so many records, and so many SIP messages came.
+func loadOf(records, received uint64, d time.Duration) index.Load {
+	share := max(float64(records)/busyRecords, float64(received)/busyReceived) / d.Seconds()
+	switch {
+	case d > 10*loadTime: // nobody asked for long, and what was then says little
+		return index.Loaded
+	case share < 0.1:
+		return index.Quiet
+	case share < 1:
+		return index.Loaded
+	}
+	return index.Busy
 }
 
 // forget waits until what is gone from the record is gone from the index. If that takes too long it is tried

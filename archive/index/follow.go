@@ -18,7 +18,7 @@ const (
 	batchTime    = 200 * time.Millisecond
 	// poll is how often the follower looks for new records, and for searches that wait.
 	poll = 20 * time.Millisecond
-	// busyRecords is how many records a batch has when the machine has other things to do.
+	// busyRecords is how many records a batch has while the load is Busy.
 	busyRecords = 256
 	// retry is how long it waits after an error of the disk, and owedEvery how often what is pending is tried again.
 	retry     = 10 * time.Second

@@ -39,7 +39,7 @@ type Index struct {
 
 	mu    sync.Mutex
 	moved chan struct{} // closed when reached changes
-	hurry int           // searches that wait
+	hurry int           // searches that wait, and acts of Forget
 }
 
 type job struct {
@@ -103,14 +103,7 @@ func (x *Index) Wait(ctx context.Context) Lag {
 	if err != nil {
 		return Lag{}
 	}
-	x.mu.Lock()
-	x.hurry++
-	x.mu.Unlock()
-	defer func() {
-		x.mu.Lock()
-		x.hurry--
-		x.mu.Unlock()
-	}()
+	defer x.hasten()()
 	for {
 		x.mu.Lock()
 		moved := x.moved
@@ -126,7 +119,18 @@ func (x *Index) Wait(ctx context.Context) Lag {
 	}
 }
 
-// waited reports whether somebody waits for what is not in the index yet.
+// hasten has the follower not rest until the function it returns is called.
+func (x *Index) hasten() func() {
+	add := func(n int) {
+		x.mu.Lock()
+		x.hurry += n
+		x.mu.Unlock()
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// waited reports whether somebody waits for what is not in the index yet, or for what is to be forgotten.
 func (x *Index) waited() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -225,6 +229,7 @@ func (x *Index) ForgetSegment(ctx context.Context, file string) error {
 }
 
 func (x *Index) do(ctx context.Context, p pending) error {
+	defer x.hasten()()
 	j := job{p, make(chan error, 1)}
 	select {
 	case x.jobs <- j:

@@ -108,3 +108,23 @@ func TestLongQuery(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadedAndBehind: an index that is more than a batch behind takes no rest beside a moderate load, and takes it
+// beside a heavy one.
+func TestLoadedAndBehind(t *testing.T) {
+	for _, test := range []struct {
+		told   Load
+		behind uint64
+		want   Load
+	}{
+		{Quiet, batchRecords + 1, Quiet}, {Loaded, batchRecords, Loaded}, {Loaded, batchRecords + 1, Quiet}, {Busy, batchRecords + 1, Busy},
+	} {
+		x := New(Options{Load: func() Load { return test.told }, Durable: func() uint64 { return 10 + test.behind }})
+		x.moveTo(10, time.Now())
+		p := pacer{x: x}
+		p.begin()
+		if p.end(); p.load != test.want {
+			t.Errorf("load %d and %d records behind: works as at load %d, want %d", test.told, test.behind, p.load, test.want)
+		}
+	}
+}

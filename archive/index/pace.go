@@ -33,7 +33,7 @@ type pacer struct {
 // begin begins a piece of work.
 func (p *pacer) begin() { p.began = time.Now() }
 
-// end ends a piece of work, rests as the load asks unless a search waits, and begins the next.
+// end ends a piece of work, rests as the load asks unless somebody waits, and begins the next.
 func (p *pacer) end() {
 	if p.load = Quiet; p.x.o.Load != nil {
 		p.load = p.x.o.Load()
