@@ -208,7 +208,7 @@ func (h *house) receive(b []byte, from netip.AddrPort) {
 	if h.layer.Absorb(k, flow) {
 		return
 	}
-	s, fault := h.layer.Begin(k, m, flow, flow)
+	s, fault := h.layer.Begin(k, m, flow, flow, time.Now())
 	if s == nil {
 		if fault != nil {
 			h.t.Error(fault)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rollcall/sip"
 	"rollcall/sip/digest"
@@ -21,28 +22,28 @@ type attempt struct {
 	d       *device
 	binding int // of d, unless that is a peer
 	done    func(result)
+	now     time.Time // when it began
 	told    atomic.Bool
+	passage *passage // that this is a part of, if it is
 
-	hop    hop
-	via    string // of ours, its branch at the end
-	branch string
+	hop hop
+	via []byte // of ours, its branch at the end
 }
 
 // try delivers to one device: its bindings one after another until one answers.
 // Done is called once, on any goroutine, and must not wait.
 func (r *Relay) try(o *outgoing, d *device, done func(result)) {
 	if d.peer != nil {
-		r.o.Go((&attempt{r: r, o: o, d: d, done: done}).toPeer)
+		r.o.Go((&attempt{r: r, o: o, d: d, done: done, now: time.Now()}).toPeer)
 		return
 	}
-	r.tryBinding(o, d, 0, done)
+	(&attempt{r: r, o: o, d: d, done: done, now: time.Now()}).toBinding()
 }
 
-func (r *Relay) tryBinding(o *outgoing, d *device, i int, done func(result)) {
-	a := &attempt{r: r, o: o, d: d, binding: i, done: done}
+func (a *attempt) toBinding() {
 	defer a.rescue()
 	var ok bool
-	if a.hop, ok = r.hopOf(&d.bindings[i]); !ok {
+	if a.hop, ok = a.r.hopOf(&a.d.bindings[a.binding]); !ok {
 		a.finish(result{reason: "Flow is gone"})
 		return
 	}
@@ -73,7 +74,8 @@ func (a *attempt) finish(x result) {
 	}
 	x.device, x.target = d.name, d.bindings[a.binding].Contact
 	if next := a.binding + 1; (x.status == 0 && !x.moved || x.status == sip.StatusFlowFailed) && next < len(d.bindings) {
-		a.r.tryBinding(a.o, d, next, a.done) // RFC 5626 §5.3: the next flow of this instance
+		a.o.keep()
+		(&attempt{r: a.r, o: a.o, d: d, binding: next, done: a.done, now: time.Now()}).toBinding() // RFC 5626 §5.3: the next flow of this instance
 		return
 	}
 	a.done(x)
@@ -103,6 +105,7 @@ func (a *attempt) sendTo() {
 		h.proto, h.fallback, ok = transport.TCP, flow, false
 	}
 	if !ok { // a connection has to be made first
+		a.o.keep()
 		r.o.Go(func() {
 			defer a.rescue()
 			flow, err := r.connect(r.ctx, h)
@@ -111,6 +114,7 @@ func (a *attempt) sendTo() {
 				return
 			}
 			h.flow = flow
+			a.now = time.Now()
 			a.sendOver()
 		})
 		return
@@ -123,17 +127,14 @@ func (a *attempt) sendTo() {
 const headroom = 150
 
 func (a *attempt) sendOver() {
-	o := a.o
-	via := make([]byte, 0, 192)
-	via = append(via, "SIP/2.0/"...)
+	via := append(a.via[:0], "SIP/2.0/"...)
 	via = append(via, a.hop.flow.Proto.String()...)
 	via = append(via, ' ')
 	via = a.r.o.Transport.SentBy(a.hop.flow).AppendTo(via)
 	via = append(via, ";rport;branch="...)
 	at := len(via)
-	a.via = string(appendBranch(via, o.key, a.d.name, a.d.answers, o.loop))
-	a.branch = a.via[at:]
-	a.r.o.Transactions.Write(a.hop.flow, a.branch, a)
+	a.via = appendBranch(via, a.o.key, a.d.name, a.d.answers, a.o.loop)
+	a.r.o.Transactions.Write(a.hop.flow, a.via[at:], a.now, a)
 }
 
 // Done implements transaction.Writer.
@@ -143,7 +144,7 @@ func (a *attempt) Done(m *sip.Message, err error) {
 		a.finish(result{reason: err.Error(), moved: errors.Is(err, transaction.ErrMoved)})
 		return
 	}
-	x := result{status: m.Status(), reason: reasonOf(m)}
+	x := result{status: m.Status(), reason: reasonOf(m), at: m.Received}
 	if m.Count(sip.HeaderVia) == 1 && !strings.Contains(m.Get(sip.HeaderVia), ",") {
 		a.finish(x)
 		return
@@ -158,6 +159,13 @@ func (a *attempt) Done(m *sip.Message, err error) {
 	a.finish(x)
 	*b = x.reply
 	replies.Put(b)
+}
+
+// Over implements transaction.Writer.
+func (a *attempt) Over() {
+	if a.passage != nil {
+		a.passage.drop()
+	}
 }
 
 // Append implements transaction.Writer: it writes the request for this hop. Contact

@@ -26,14 +26,8 @@ type outgoing struct {
 	alias      string // of to, when that is what was asked for
 	received   time.Time
 	composing  bool
-	dated      bool    // give it a Date: it waited
-	early      *target // where it was to go when it came; nil if nobody looked
-}
-
-// target is what route finds.
-type target struct {
-	devices []device
-	fault   *sip.Error
+	dated      bool     // give it a Date: it waited
+	passage    *passage // what it is a part of; nil out of the queue
 }
 
 // device is one place to deliver to: the bindings of one +sip.instance (RFC 5626
@@ -56,9 +50,9 @@ func (d *device) heard() (last time.Time) {
 	return last
 }
 
-// devicesOf groups bindings that take MESSAGE by device, in their order.
-func devicesOf(bindings []registrar.Binding) []device {
-	var devices []device
+// devicesOf groups bindings that take MESSAGE by device, in their order. Devices is
+// empty, and has the room to use.
+func devicesOf(devices []device, bindings []registrar.Binding) []device {
 next:
 	for i := range bindings {
 		b := &bindings[i]
@@ -83,8 +77,9 @@ type result struct {
 	target string
 	status int // 0: no answer
 	reason string
-	moved  bool   // no answer here: the device is tried elsewhere
-	reply  []byte // the response for the sender, without our Via; nil when there is none
+	moved  bool      // no answer here: the device is tried elsewhere
+	reply  []byte    // the response for the sender, without our Via; nil when there is none
+	at     time.Time // when it answered; zero when that is now
 }
 
 func (x result) delivered() bool { return x.status/100 == 2 }
@@ -119,35 +114,64 @@ type fork struct {
 	tried    []trial
 	refused  int
 	late     []result // failures that came while it was being queued
+	turn     uint64   // counts the messages that this memory was used for
+}
+
+// begin makes f the response context of a message; waits says whether the sender waits
+// for the devices.
+func (f *fork) begin(tx *transaction.Server, o *outgoing, devices []device, waits bool) {
+	f.mu.Lock() // patience may still look at it for the message before
+	defer f.mu.Unlock()
+	f.r, f.tx, f.o, f.devices, f.open, f.answered = o.passage.r, tx, o, devices, len(devices), !waits
+}
+
+// reset makes f ready for another message.
+func (f *fork) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.r, f.tx, f.o, f.devices, f.behind = nil, nil, nil, nil, false
+	f.open, f.answered, f.queued, f.taken, f.best = 0, false, false, false, result{}
+	f.tried, f.refused, f.late = nil, 0, nil
+	f.turn++
 }
 
 // deliver sends the message to all devices. The sender is answered as soon as
 // enough is known; a device that answers later than that is still heard.
-func (r *Relay) deliver(tx *transaction.Server, o *outgoing, devices []device) {
-	f := &fork{r: r, tx: tx, o: o, devices: devices, open: len(devices)}
+func (r *Relay) deliver(tx *transaction.Server, o *outgoing, devices []device, now time.Time) {
+	p := o.passage
+	f := &p.f
+	f.begin(tx, o, devices, len(devices) > 0)
 	if len(devices) == 0 {
-		f.answered = true
 		r.o.Go(f.keep)
 		return
 	}
 	r.patience.add(f, o.received)
-	for i := range devices {
-		r.try(o, &devices[i], f.result)
+	if len(devices) > 1 || devices[0].peer != nil {
+		for i := range devices {
+			r.try(o, &devices[i], p.heard)
+		}
+		return
 	}
+	p.holders.Store(2)
+	p.a.r, p.a.o, p.a.d, p.a.done, p.a.now, p.a.passage = r, o, &devices[0], p.heard, now, p
+	p.a.toBinding()
+	p.drop()
 }
 
 // queueBehind keeps a message for an account to whose one device stored ones are
 // being sent just now: it would overtake them.
 func (r *Relay) queueBehind(tx *transaction.Server, o *outgoing, devices []device) {
-	f := &fork{r: r, tx: tx, o: o, devices: devices, answered: true, behind: true}
+	f := &o.passage.f
+	f.begin(tx, o, devices, false)
+	f.behind = true
 	r.o.Go(f.keep)
 }
 
 // over reports that the sender needs no patience any more.
-func (f *fork) over() bool {
+func (f *fork) over(turn uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.answered
+	return f.answered || f.turn != turn
 }
 
 // result takes what one device answered.
@@ -162,12 +186,15 @@ func (f *fork) result(x result) {
 		queued := f.queued
 		f.queued = false
 		f.mu.Unlock()
-		r.outcome(o, archive.Delivered, x.status, x.reason, x.target, x.device)
+		r.outcomeAt(x.at, o, archive.Delivered, x.status, x.reason, x.target, x.device)
 		if first {
 			r.forwardReply(f.tx, x)
 		}
 		if queued {
 			r.o.Go(func() { r.offline.taken(r.ctx, o) })
+		}
+		if p := o.passage; len(f.devices) == 1 && !p.kept { // nobody else looks at it then
+			p.spent = first
 		}
 		return
 	}
@@ -208,10 +235,12 @@ func (f *fork) result(x result) {
 
 // impatient ends the waiting of a sender whose devices are silent: it is told
 // 202, and whichever device takes the message first ends its wait.
-func (f *fork) impatient() {
+func (f *fork) impatient(turn uint64) {
 	f.mu.Lock()
-	first := !f.answered
-	f.answered = true
+	first := !f.answered && f.turn == turn
+	if first {
+		f.answered = true
+	}
 	f.mu.Unlock()
 	if first {
 		f.r.o.Go(f.keep)

@@ -385,7 +385,7 @@ func (r *request) again() {
 		layer.Finish(key, r.flow, m.AppendReply(nil, r.flow.Remote, &sip.Reply{Status: fault.Status, Fields: fault.Headers, ToTag: "x"}))
 		return
 	}
-	tx, fault := layer.Begin(key, m, r.flow, r.flow)
+	tx, fault := layer.Begin(key, m, r.flow, r.flow, time.Now())
 	if fault != nil {
 		h.t.Fatal(fault)
 	}

@@ -62,35 +62,30 @@ func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 // does. Identity is who sent it.
 func (r *Relay) ServeSIP(tx *transaction.Server, id auth.Identity, a Admission) {
 	r.Counters.Received.Add(1)
-	o := r.outgoing(tx, id.AOR(), a)
+	p := r.outgoing(tx, id.AOR(), a)
+	o := &p.o
 
 	// Policy. A refusal is recorded too.
-	decision := r.decide(o)
+	p.decision = r.decide(o)
 
 	// Where it goes. What a store in this process knows is in the processor's caches
 	// now, as whoever read the request looked ahead, and far again when the record is
 	// durable.
-	if r.o.Store.Local() && decision.Refusal() == nil {
-		devices, fault := r.route(r.ctx, o)
-		o.early = &target{devices, fault}
+	if r.o.Store.Local() && p.decision.Refusal() == nil {
+		p.devices, p.fault = r.route(r.ctx, o, o.received)
+		p.looked = true
 	}
 
 	// Journal. Nothing has left before this.
 	rec := records.Get().(*archive.Record)
-	r.record(rec, tx.Source().String(), o, decision)
+	r.record(rec, tx.Source().String(), o, p.decision)
 	if r.o.Describe != nil {
 		r.o.Describe(rec, id, o.to)
 	}
-	told := a.told
-	err := r.o.Journal.AppendFunc(rec, func(receipt archive.Receipt, err error) {
-		if told != nil && err == nil {
-			told(receipt.ID())
-		}
-		r.recorded(tx, o, decision, receipt, err)
-	})
-	records.Put(rec) // the journal keeps no reference
+	err := r.o.Journal.AppendFunc(rec, p.durable) // from here on p belongs to what it calls
+	records.Put(rec)                              // the journal keeps no reference
 	if err != nil {
-		r.recorded(tx, o, decision, archive.Receipt{}, err)
+		p.durable(archive.Receipt{}, err)
 	}
 }
 
@@ -126,17 +121,19 @@ func (r *Relay) recipient(m *sip.Message) (to sip.AOR, alias string, err error) 
 }
 
 // outgoing puts together what is known of a request that was admitted.
-func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *outgoing {
+func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *passage {
 	m := tx.Request()
 	to, alias, err := r.recipient(m)
 	if err != nil {
 		panic("im: a message was served that was not admitted")
 	}
-	return &outgoing{
-		alias: alias,
-		req:   m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
+	p := r.passage(tx, a.told)
+	p.o = outgoing{
+		passage: p, alias: alias,
+		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
 		realm: from.Domain(), from: from, to: to, received: tx.Begun(), composing: isComposing(m),
 	}
+	return p
 }
 
 // recorded goes on with a message whose record is durable, or refuses it.
@@ -170,12 +167,12 @@ const routeLife = 50 * time.Millisecond
 func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
 	var devices []device
 	var fault *sip.Error
-	if t := o.early; t != nil && time.Since(o.received) < routeLife {
-		devices, fault = t.devices, t.fault
+	now := time.Now()
+	if p := o.passage; p.looked && now.Sub(o.received) < routeLife {
+		devices, fault = p.devices, p.fault
 	} else {
-		devices, fault = r.route(r.ctx, o)
+		devices, fault = r.route(r.ctx, o, now)
 	}
-	o.early = nil
 	if fault != nil {
 		r.refuse(tx, o, fault)
 		return
@@ -184,7 +181,7 @@ func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
 		r.queueBehind(tx, o, devices)
 		return
 	}
-	r.deliver(tx, o, devices)
+	r.deliver(tx, o, devices, now)
 }
 
 // contain answers 500 after a panic; the process lives.
@@ -234,6 +231,14 @@ func senderDevice(m *sip.Message) string {
 // outcome writes what became of the message. It is in the journal before the
 // answer leaves, and nobody waits for it.
 func (r *Relay) outcome(o *outgoing, d archive.Disposition, status int, reason, target, device string) {
+	r.outcomeAt(time.Now(), o, d, status, reason, target, device)
+}
+
+// outcomeAt is outcome of just before; zero is now.
+func (r *Relay) outcomeAt(at time.Time, o *outgoing, d archive.Disposition, status int, reason, target, device string) {
+	if at.IsZero() {
+		at = time.Now()
+	}
 	switch d {
 	case archive.Delivered:
 		r.Counters.Delivered.Add(1)
@@ -248,7 +253,7 @@ func (r *Relay) outcome(o *outgoing, d archive.Disposition, status int, reason, 
 	}
 	rec := records.Get().(*archive.Record)
 	*rec = archive.Record{
-		Type: archive.TypeOutcome, Cites: o.receipt.ID(), Received: time.Now(), Channel: "sip-message",
+		Type: archive.TypeOutcome, Cites: o.receipt.ID(), Received: at, Channel: "sip-message",
 		From: o.from.String(), To: o.to.String(), Disposition: d, Status: uint16(status), Reason: reason,
 		Target: target, Device: device,
 	}
@@ -274,8 +279,8 @@ func (r *Relay) answer(tx *transaction.Server, e *sip.Error) {
 }
 
 // route finds the devices of an account of ours, or the peer of a domain that is
-// not. No device and no error: the message will wait.
-func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
+// not. No device and no error: the message will wait. Now is the time.
+func (r *Relay) route(ctx context.Context, o *outgoing, now time.Time) ([]device, *sip.Error) {
 	s := r.settings.Load()
 	if !s.Rules.Ours(o.to.Domain()) {
 		for _, p := range s.Peers {
@@ -285,12 +290,13 @@ func (r *Relay) route(ctx context.Context, o *outgoing) ([]device, *sip.Error) {
 		}
 		return nil, sip.NewError(sip.StatusForbidden, "Domain is not served and no peer")
 	}
-	bindings, err := r.o.Locations.Lookup(ctx, o.to)
+	devices, room := o.room()
+	bindings, err := r.o.Locations.AppendTo(ctx, room, o.to, now)
 	if err != nil {
 		return nil, r.storeFault(o, err)
 	}
 	if len(bindings) > 0 { // so there is such an account
-		return devicesOf(bindings), nil
+		return devicesOf(devices, bindings), nil
 	}
 	known, err := r.o.Accounts.Has(ctx, o.to)
 	if err != nil {

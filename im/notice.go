@@ -121,7 +121,7 @@ func (r *Relay) notice(ctx context.Context, about *outgoing, n *policy.Notice, t
 		return sip.NewError(sip.StatusServiceUnavailable, "Notice can't be recorded now", retryAfter)
 	}
 	r.Counters.Received.Add(1)
-	devices, fault := r.route(ctx, o)
+	devices, fault := r.route(ctx, o, time.Now())
 	if fault == nil && len(devices) == 1 && devices[0].peer != nil {
 		x, err := r.offline.offer(ctx, o, &devices[0])
 		if err != nil || !x.delivered() {
@@ -181,6 +181,7 @@ func (r *Relay) withNotices(tx *transaction.Server, o *outgoing, d policy.Decisi
 			return false
 		}
 	}
+	o.keep() // it is looked at when the device may have answered
 	r.o.Go(func() {
 		defer r.contain(tx)
 		before, behind := r.due(r.ctx, o, d)

@@ -266,7 +266,7 @@ func (q *offline) redeliver(ctx context.Context, aor sip.AOR, e entry, silent ma
 		return false, err
 	}
 	waits := false
-	devices := devicesOf(bindings)
+	devices := devicesOf(nil, bindings)
 	slices.SortStableFunc(devices, func(a, b device) int { return b.heard().Compare(a.heard()) })
 	for _, d := range devices {
 		t := e.trialOf(d.name)

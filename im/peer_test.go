@@ -126,7 +126,7 @@ func realRelay(t *testing.T, set im.Settings) (send func(to, body string) int) {
 			return fault.Status
 		}
 		flow := transport.Flow{Proto: transport.UDP, Local: local, Remote: source}
-		tx, fault := layer.Begin(layer.KeyOf(m), m, flow, flow)
+		tx, fault := layer.Begin(layer.KeyOf(m), m, flow, flow, time.Now())
 		if fault != nil {
 			t.Fatal(fault)
 		}

@@ -145,7 +145,7 @@ func FuzzDecodeQueued(f *testing.F) {
 		if !o.receipt.Valid() {
 			t.Fatal("a message that has no record")
 		}
-		if h := (hop{uri: "sip:bob@192.0.2.1"}); len(o.req.AppendForward(nil, &sip.Forward{URI: h.uri, Via: "SIP/2.0/UDP h", Source: o.source, DropRoutes: o.dropRoutes})) == 0 {
+		if h := (hop{uri: "sip:bob@192.0.2.1"}); len(o.req.AppendForward(nil, &sip.Forward{URI: h.uri, Via: []byte("SIP/2.0/UDP h"), Source: o.source, DropRoutes: o.dropRoutes})) == 0 {
 			t.Fatal("nothing to send")
 		}
 	})

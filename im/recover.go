@@ -133,6 +133,7 @@ func (r *Relay) ServePast(tx *transaction.Server, past Past, a Admission) {
 		r.answer(tx, answer)
 		return
 	}
-	o := r.outgoing(tx, past.from, a)
-	r.recorded(tx, o, r.decide(o), past.p.receipt, nil)
+	p := r.outgoing(tx, past.from, a)
+	p.decision = r.decide(&p.o)
+	p.durable(past.p.receipt, nil)
 }

@@ -36,6 +36,8 @@ type Journal interface {
 // Locations tells where an account is bound.
 type Locations interface {
 	Lookup(ctx context.Context, aor sip.AOR) ([]registrar.Binding, error)
+	// AppendTo is Lookup that appends to a list; now is the time.
+	AppendTo(ctx context.Context, list []registrar.Binding, aor sip.AOR, now time.Time) ([]registrar.Binding, error)
 }
 
 // Accounts tells which addresses of record exist.
@@ -178,12 +180,13 @@ type patience struct {
 
 type waiting struct {
 	f     *fork
+	turn  uint64 // of f: its memory is used again
 	since time.Time
 }
 
 func (p *patience) add(f *fork, now time.Time) {
 	p.mu.Lock()
-	p.queue = append(p.queue, waiting{f, now})
+	p.queue = append(p.queue, waiting{f, f.turn, now})
 	p.mu.Unlock()
 }
 
@@ -192,22 +195,22 @@ func (p *patience) add(f *fork, now time.Time) {
 func (p *patience) expire(now time.Time) {
 	limit := now.Add(-p.wait())
 	p.mu.Lock()
-	var late []*fork
+	var late []waiting
 	rest := p.queue[:0]
 	for _, w := range p.queue {
 		switch {
-		case w.f.over(): // also behind one that still waits: it holds its request in memory
+		case w.f.over(w.turn): // also behind one that still waits: it holds its request in memory
 		case w.since.After(limit):
 			rest = append(rest, w)
 		default:
-			late = append(late, w.f)
+			late = append(late, w)
 		}
 	}
 	clear(p.queue[len(rest):])
 	p.queue = rest
 	p.mu.Unlock()
-	for _, f := range late {
-		f.impatient()
+	for _, w := range late {
+		w.f.impatient(w.turn)
 	}
 }
 

@@ -159,16 +159,22 @@ func bindingKey(aor sip.AOR) store.Key { return store.Key{Kind: kindBinding, Own
 // registration. Nobody there is no error. An error that is store.ErrUnavailable
 // may go away.
 func (r *Registrar) Lookup(ctx context.Context, aor sip.AOR) ([]Binding, error) {
+	return r.AppendTo(ctx, nil, aor, time.Now())
+}
+
+// AppendTo is Lookup that appends to a list. Now is the time. On an error the list is
+// as it was.
+func (r *Registrar) AppendTo(ctx context.Context, list []Binding, aor sip.AOR, now time.Time) ([]Binding, error) {
 	set, err := r.store.Load(ctx, bindingKey(aor))
 	if err != nil {
-		return nil, fmt.Errorf("load bindings of %s: %w", aor, err)
+		return list, fmt.Errorf("load bindings of %s: %w", aor, err)
 	}
 	if len(set.Items) == 0 {
-		return nil, nil
+		return list, nil
 	}
 	o := r.options.Load()
-	now := time.Now()
-	all := make([]Binding, 0, len(set.Items))
+	list = slices.Grow(list, len(set.Items))
+	all := list[len(list):]
 	sorted := true
 	for _, item := range set.Items {
 		var rec record
@@ -183,7 +189,7 @@ func (r *Registrar) Lookup(ctx context.Context, aor sip.AOR) ([]Binding, error) 
 	if !sorted {
 		slices.SortStableFunc(all, func(a, b Binding) int { return int(b.Q) - int(a.Q) })
 	}
-	return all, nil
+	return list[:len(list)+len(all)], nil
 }
 
 // List gives the live bindings of every address of record that has some, as

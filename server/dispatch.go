@@ -79,9 +79,13 @@ func (s *Server) receive(m *sip.Message, f transport.Flow) {
 	if s.tx.Absorb(key, reply) {
 		return
 	}
+	now := m.Received
+	if now.IsZero() {
+		now = time.Now()
+	}
 	rq := requests.Get().(*request)
 	lines, out := rq.lines[:0], rq.out[:0]
-	*rq = request{s: s, m: m, flow: f, reply: reply, key: key, now: time.Now(), lines: lines, out: out}
+	*rq = request{s: s, m: m, flow: f, reply: reply, key: key, now: now, lines: lines, out: out}
 	h, known := methods[m.Method()]
 	s.counters.count(m.Method(), known)
 	switch {
@@ -113,17 +117,19 @@ func (s *Server) faulty(m *sip.Message, f transport.Flow, fault *sip.Error) {
 	_ = s.transport.Send(transport.ReplyFlow(m.Via(), f), b)
 }
 
-// begin gives the request memory and a transaction of its own, so that it can
+// begin gives the request a transaction, which has memory of its own for it, so that it can
 // leave the receive loop. False: it is being served already, or was refused.
 func (rq *request) begin() bool {
-	rq.m = rq.m.Clone()
-	tx, fault := rq.s.tx.Begin(rq.key, rq.m, rq.flow, rq.reply)
+	tx, fault := rq.s.tx.Begin(rq.key, rq.m, rq.flow, rq.reply, rq.now)
 	if fault != nil {
 		rq.stateless(fault)
 		return false
 	}
-	rq.tx = tx
-	return tx != nil
+	if tx == nil {
+		return false
+	}
+	rq.tx, rq.m = tx, tx.Request()
+	return true
 }
 
 // run serves the request. A panic in a handler is answered 500 and counted, and

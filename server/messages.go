@@ -53,7 +53,7 @@ func (b backend) SendMessage(ctx context.Context, t auth.Token, from netip.AddrP
 	if fault != nil {
 		return sentOf(fault.Status, archive.ID{}), nil
 	}
-	tx, fault := b.tx.Begin(b.tx.KeyOf(m), m, flow, flow)
+	tx, fault := b.tx.Begin(b.tx.KeyOf(m), m, flow, flow, time.Now())
 	if fault != nil {
 		return sentOf(fault.Status, archive.ID{}), nil
 	}

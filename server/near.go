@@ -1,6 +1,9 @@
 package server
 
 import (
+	"sync"
+	"time"
+
 	"rollcall/sip"
 	"rollcall/store"
 )
@@ -12,8 +15,11 @@ func (s *Server) ahead(ms []sip.Message) {
 	if s.near == nil {
 		return
 	}
-	var space [48]store.Key
-	keys := space[:0]
+	space := nearKeys.Get().(*[]store.Key)
+	defer nearKeys.Put(space)
+	keys := (*space)[:0]
+	var authors [16]string
+	senders := authors[:0]
 	for i := range ms {
 		m := &ms[i]
 		if !m.IsRequest() || m.Check() != nil {
@@ -31,9 +37,18 @@ func (s *Server) ahead(ms []sip.Message) {
 			keys = append(keys, s.registrar.Key(to))
 		case "MESSAGE": // nearly always whom its Request-URI names
 			keys = append(keys, s.directory.Key(to), s.registrar.Key(to))
+			senders = append(senders, m.FromAOR().String())
 		}
 	}
 	if len(keys) > 0 {
 		s.near.Near(keys)
 	}
+	if len(senders) > 0 && s.stream == nil { // else the record is sealed later
+		s.ring.Near(senders, time.Now())
+	}
+	clear(keys) // they refer to the memory of messages
+	*space = keys
 }
+
+// nearKeys are used again.
+var nearKeys = sync.Pool{New: func() any { return new([]store.Key) }}

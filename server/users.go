@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"rollcall/api"
@@ -140,16 +139,21 @@ type locations struct {
 
 // Lookup implements im.Locations.
 func (l locations) Lookup(ctx context.Context, aor sip.AOR) ([]registrar.Binding, error) {
+	return l.AppendTo(ctx, nil, aor, time.Now())
+}
+
+// AppendTo implements im.Locations.
+func (l locations) AppendTo(ctx context.Context, list []registrar.Binding, aor sip.AOR, now time.Time) ([]registrar.Binding, error) {
 	person, err := l.directory.Lookup(ctx, aor)
 	switch {
 	case errors.Is(err, auth.ErrNoAccount) || err == nil && person.Disabled():
-		return nil, nil
+		return list, nil
 	case err != nil:
-		return nil, err
+		return list, err
 	}
-	list, err := l.Registrar.Lookup(ctx, aor)
-	if more := l.programs.bindings(aor); err == nil && len(more) > 0 {
-		list = slices.Concat(list, more)
+	list, err = l.Registrar.AppendTo(ctx, list, aor, now)
+	if err != nil {
+		return list, err
 	}
-	return list, err
+	return append(list, l.programs.bindings(aor)...), nil
 }

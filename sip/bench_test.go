@@ -35,7 +35,7 @@ func BenchmarkAppendReply(b *testing.B) {
 func BenchmarkAppendForward(b *testing.B) {
 	m := parse(b, message)
 	buf := make([]byte, 0, 2048)
-	f := &sip.Forward{URI: "sip:bob@192.0.2.33:5062;ob", Via: "SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKsrv;rport", Source: source, DropRoutes: 1}
+	f := &sip.Forward{URI: "sip:bob@192.0.2.33:5062;ob", Via: []byte("SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKsrv;rport"), Source: source, DropRoutes: 1}
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = m.AppendForward(buf[:0], f)

@@ -65,8 +65,8 @@ func FuzzParse(f *testing.F) {
 		if to, err := reply.To(); err != nil || !to.Params.Has("tag") {
 			t.Errorf("no To tag in the answer: %v\n%s", err, reply.Raw())
 		}
-		data := m.AppendForward(nil, &sip.Forward{URI: m.RequestURI(), Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv", Source: source})
-		if d := siptest.Diff(data, c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv", Source: source})); d != "" {
+		data := m.AppendForward(nil, &sip.Forward{URI: m.RequestURI(), Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv"), Source: source})
+		if d := siptest.Diff(data, c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv"), Source: source})); d != "" {
 			t.Errorf("a clone is forwarded otherwise:\n%s", d)
 		}
 		sent := again(t, data)

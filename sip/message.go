@@ -2,6 +2,7 @@ package sip
 
 import (
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -55,6 +56,9 @@ type Message struct {
 	from, to  party
 	cseq      uint32
 	cseqOK    bool
+
+	// Received is when it came, if whoever read it says so behind Parse, which clears it.
+	Received time.Time
 }
 
 func (m *Message) str(s span) string { return m.raw[s.from:s.to] }
@@ -229,12 +233,19 @@ func (m *Message) CallID() string { return m.Get(HeaderCallID) }
 
 // Clone returns a copy with memory of its own.
 func (m *Message) Clone() *Message {
+	c := new(Message)
+	m.CopyTo(c)
+	return c
+}
+
+// CopyTo makes c a copy with memory of its own. Strings of what c was before stay valid.
+func (m *Message) CopyTo(c *Message) {
 	buf := make([]byte, len(m.raw))
 	copy(buf, m.raw)
-	c := new(Message)
+	fields := c.fields[:0]
 	*c = *m
 	c.raw = view(buf)
-	c.fields = append(make([]field, 0, len(m.fields)), m.fields...)
+	c.fields = append(fields, m.fields...)
 	v, u := &c.parsedVia, &c.parsedURI
 	for _, s := range [...]*string{&v.Transport, &v.Host, (*string)(&v.Params), &v.Branch, &v.head,
 		&u.Scheme, &u.User, &u.Password, &u.Host, (*string)(&u.Params), &u.Headers, &u.Opaque, &u.raw,
@@ -242,7 +253,6 @@ func (m *Message) Clone() *Message {
 		&c.to.address.Display, &c.to.address.URI, (*string)(&c.to.address.Params), &c.to.aor.s} {
 		*s = rebase(*s, m.raw, c.raw)
 	}
-	return c
 }
 
 // rebase returns the part of to that s is of from; a string that is no part of

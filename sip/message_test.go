@@ -271,7 +271,7 @@ func TestClone(t *testing.T) {
 		t.Fatal("the message does not parse")
 	}
 	c := m.Clone()
-	want := string(c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bK1", Source: source}))
+	want := string(c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bK1"), Source: source}))
 	for i := range buf {
 		buf[i] = 0xff
 	}
@@ -290,7 +290,7 @@ func TestClone(t *testing.T) {
 	same(t, "body", c.Body(), "Watson, come here. Now")
 	number, _ := c.CSeq()
 	same(t, "CSeq", number, 1)
-	got := c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bK1", Source: source})
+	got := c.AppendForward(nil, &sip.Forward{URI: c.RequestURI(), Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bK1"), Source: source})
 	if d := siptest.Diff(want, got); d != "" {
 		t.Errorf("the clone is forwarded otherwise:\n%s", d)
 	}

@@ -167,7 +167,7 @@ func sentByIs(v Via, a netip.Addr) bool {
 // Forward says what a proxy changes in a request (RFC 3261 §16.6).
 type Forward struct {
 	URI        string         // new Request-URI
-	Via        string         // our Via value
+	Via        []byte         // our Via value
 	Source     netip.AddrPort // where the request came from, for its top Via
 	Routes     []string       // put in front of the Route set: the Path of a binding (RFC 3327 §5.3)
 	DropRoutes int            // first Route values that named this server (§16.4)
@@ -183,7 +183,7 @@ func (m *Message) AppendForward(dst []byte, f *Forward) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, f.URI...)
 	dst = append(dst, " SIP/2.0\r\n"...)
-	dst = appendField(dst, "Via", f.Via)
+	dst = append(append(append(dst, "Via: "...), f.Via...), "\r\n"...)
 	for _, r := range f.Routes {
 		dst = appendField(dst, "Route", r)
 	}

@@ -109,7 +109,7 @@ func TestReplyVia(t *testing.T) {
 func TestAppendForward(t *testing.T) {
 	odd := replace(t, message, "Date:", "x-Odd  :  \"as it,  came\" ;;\r\n  folded\r\nSUBJECT: a\r\nRoute: <sip:a.example.com;lr> , <sip:b.example.com;lr>\r\nDate:")
 	m := parse(t, replace(t, odd, "70", "007"))
-	got := m.AppendForward(nil, &sip.Forward{URI: "sip:bob@192.0.2.33:5062;ob", Via: "SIP/2.0/TCP 192.0.2.5;branch=z9hG4bKsrv", Source: source,
+	got := m.AppendForward(nil, &sip.Forward{URI: "sip:bob@192.0.2.33:5062;ob", Via: []byte("SIP/2.0/TCP 192.0.2.5;branch=z9hG4bKsrv"), Source: source,
 		Routes: []string{"<sip:edge.example.com;lr>", "<sip:token@flow.example.com;lr>"}, DropRoutes: 2,
 		Drop:   func(id sip.HeaderID, value string) bool { return id == sip.HeaderSubject && value == "a" },
 		Fields: []sip.Field{{Name: "P-Asserted-Identity", Value: "<sip:alice@example.com>"}}})
@@ -131,7 +131,7 @@ func TestAppendForward(t *testing.T) {
 		"Content-Length: 22\r\n\r\n"+
 		"Watson, come here. Now")
 
-	plain := &sip.Forward{URI: "sip:bob@192.0.2.33", Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv", Source: source}
+	plain := &sip.Forward{URI: "sip:bob@192.0.2.33", Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv"), Source: source}
 	none := parse(t, replace(t, message, "Max-Forwards: 70\r\n", ""))
 	same(t, "Max-Forwards is added (RFC 3261 §16.6 item 3)", parse(t, string(none.AppendForward(nil, plain))).Get(sip.HeaderMaxForwards), "70")
 	zero := parse(t, replace(t, message, "70", "0"))
@@ -153,7 +153,7 @@ func TestForwardKeepsTorture(t *testing.T) {
 			if verdict(&m, load(t, folder+"/"+c.name)) != accepted || !m.IsRequest() {
 				continue
 			}
-			out := parse(t, string(m.AppendForward(nil, &sip.Forward{URI: m.RequestURI(), Via: "SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv", Source: source})))
+			out := parse(t, string(m.AppendForward(nil, &sip.Forward{URI: m.RequestURI(), Via: []byte("SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKsrv"), Source: source})))
 			if want, got := untouched(m.Raw()[:m.HeadLen()]), untouched(out.Raw()[:out.HeadLen()]); want != got {
 				t.Errorf("%s:\n%s", c.name, siptest.Diff(want, got))
 			}
@@ -198,7 +198,7 @@ func TestRouteDrop(t *testing.T) {
 		{"Route: <sip:a;lr> , ,\r\n", "", 1},
 	} {
 		m := parse(t, replace(t, message, "Route: <sip:proxy.example.com;lr>\r\n", c.routes))
-		out := parse(t, string(m.AppendForward(nil, &sip.Forward{URI: "sip:bob@192.0.2.33", Via: "SIP/2.0/UDP 192.0.2.5", Source: source, DropRoutes: c.drop})))
+		out := parse(t, string(m.AppendForward(nil, &sip.Forward{URI: "sip:bob@192.0.2.33", Via: []byte("SIP/2.0/UDP 192.0.2.5"), Source: source, DropRoutes: c.drop})))
 		same(t, c.routes, strings.Join(items(t, out, sip.HeaderRoute), "|"), c.left)
 		same(t, c.routes+" is there", out.Has(sip.HeaderRoute), c.left != "")
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/archive"
@@ -21,6 +22,8 @@ const (
 	// maxCached bounds the keys in memory, of authors and by ID, about 1 KB each.
 	// Who is not in it costs a read and an unwrapping.
 	maxCached = 1 << 16
+	// quickKeys is how many authors' keys are found at the first look, 8 bytes each.
+	quickKeys = 1 << 16
 )
 
 // Ring holds the data keys of an archive. It implements archive.Sealer, and
@@ -33,6 +36,7 @@ type Ring struct {
 	lock   *os.File
 	seed   maphash.Seed
 	cache  [shards]cache
+	quick  [quickKeys]atomic.Pointer[dataKey] // of the authors' in cache, by the hash; the lock of that part guards each
 
 	mu      sync.Mutex // of the files
 	months  map[int]*month
@@ -102,6 +106,9 @@ func (r *Ring) Release() error {
 		c.author, c.id = nil, nil
 		c.mu.Unlock()
 	}
+	for i := range r.quick {
+		r.quick[i].Store(nil)
+	}
 	return err
 }
 
@@ -139,8 +146,17 @@ func (r *Ring) placeOfID(id ID) *cache { return &r.cache[maphash.Bytes(r.seed, i
 func (r *Ring) Seal(dst []byte, author string, at time.Time, id archive.ID, plain []byte) ([]byte, error) {
 	month := monthOf(at)
 	c, h := r.place(author, month)
+	quick := &r.quick[h%quickKeys]
 	c.mu.RLock()
-	if k := c.author[h]; k != nil && k.month == month && k.author == author { // a key is not destroyed while it seals
+	k := quick.Load()
+	if k == nil || k.month != month || k.author != author {
+		if k = c.author[h]; k != nil && k.month == month && k.author == author {
+			quick.Store(k)
+		} else {
+			k = nil
+		}
+	}
+	if k != nil { // a key is not destroyed while it seals
 		dst = k.seal(dst, id, plain)
 		c.mu.RUnlock()
 		return dst, nil
@@ -154,6 +170,30 @@ func (r *Ring) Seal(dst []byte, author string, at time.Time, id archive.ID, plai
 	}
 	return k.seal(dst, id, plain), nil
 }
+
+// Near brings the keys of authors near for whoever seals next: the processor waits for
+// many places in memory at once here, and for one after the other there. It looks at
+// no more than nearAtOnce.
+func (r *Ring) Near(authors []string, at time.Time) {
+	var found [nearAtOnce]*dataKey
+	authors = authors[:min(len(authors), nearAtOnce)]
+	month := monthOf(at)
+	for i, a := range authors {
+		_, h := r.place(a, month)
+		found[i] = r.quick[h%quickKeys].Load()
+	}
+	sum := 0
+	for i := range authors {
+		if k := found[i]; k != nil && k.author != "" {
+			sum += int(k.author[0]) + k.aead.NonceSize() // which stands with the key
+		}
+	}
+	if sum == -1 { // never: it keeps the compiler from leaving the reads out
+		r.quick[0].Store(nil)
+	}
+}
+
+const nearAtOnce = 32
 
 // Reseal implements archive.Resealer: it seals under the key that other content was sealed with; id must be
 // new. Errors are those of Open.
@@ -240,6 +280,7 @@ func (r *Ring) keyOf(aor string, number int) (*dataKey, error) {
 	}
 	makeRoom(c.author)
 	c.author[h] = k
+	r.quick[h%quickKeys].Store(k)
 	c.mu.Unlock()
 	return k, nil
 }
@@ -340,6 +381,7 @@ func (r *Ring) Destroy(aor string, from, to time.Time) ([]string, error) {
 		c, h := r.place(aor, m.number)
 		c.mu.Lock()
 		delete(c.author, h) // of another one with this hash it is only not known any more
+		r.quick[h%quickKeys].Store(nil)
 		c.mu.Unlock()
 		c = r.placeOfID(id)
 		c.mu.Lock()

@@ -2,6 +2,7 @@ package transaction_test
 
 import (
 	"testing"
+	"time"
 
 	"rollcall/sip"
 	"rollcall/sip/transaction"
@@ -47,7 +48,7 @@ func BenchmarkServer(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		k += 0x9e3779b97f4a7c15
-		s, fault := l.Begin(k, m, udp, udp)
+		s, fault := l.Begin(k, m, udp, udp, time.Now())
 		if s == nil {
 			b.Fatal(fault)
 		}

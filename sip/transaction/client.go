@@ -3,6 +3,7 @@ package transaction
 import (
 	"bytes"
 	"errors"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type Writer interface {
 	Append(b []byte) []byte
 	// Done is told how the transaction ended, as a Done function is.
 	Done(m *sip.Message, err error)
+	// Over is called behind Done when no transaction refers to the Writer any more, if
+	// that can be told.
+	Over()
 }
 
 // whole is a request that is kept as it was sent.
@@ -41,6 +45,7 @@ type whole struct {
 
 func (w *whole) Append(b []byte) []byte         { return append(b, w.data...) }
 func (w *whole) Done(m *sip.Message, err error) { w.done(m, err) }
+func (w *whole) Over()                          {}
 
 // Client is an unfinished client transaction.
 type Client struct {
@@ -58,6 +63,9 @@ type Client struct {
 
 func (c *Client) node() *timer { return &c.timer }
 
+// clients are used again, those that ended when nobody else referred to them.
+var clients = sync.Pool{New: func() any { return new(Client) }}
+
 // Request sends data over the flow and reports the outcome to done. Branch is
 // that of its top Via, unique to us. The bytes belong to the transaction now.
 // A request that is running under this branch over the same flow is left alone
@@ -68,32 +76,33 @@ func (l *Layer) Request(f transport.Flow, branch string, data []byte, done Done)
 	if f.Proto.Stream() { // never sent again
 		w.data = nil
 	}
-	l.request(f, branch, data, w)
+	l.request(f, l.branchKey(branch), data, time.Now(), w)
 }
 
 // written is memory for requests on their way to the transport, which copies them.
 var written = sync.Pool{New: func() any { return new([]byte) }}
 
-// Write is Request for a request that is written as often as it is sent.
-func (l *Layer) Write(f transport.Flow, branch string, w Writer) {
+// Write is Request for a request that is written as often as it is sent. Now is the
+// time.
+func (l *Layer) Write(f transport.Flow, branch []byte, now time.Time, w Writer) {
 	b := written.Get().(*[]byte)
 	defer written.Put(b)
 	*b = w.Append((*b)[:0])
-	l.request(f, branch, *b, w)
+	l.request(f, Key(maphash.Bytes(l.seed, branch)), *b, now, w)
 }
 
-func (l *Layer) request(f transport.Flow, branch string, data []byte, w Writer) {
+func (l *Layer) request(f transport.Flow, key Key, data []byte, now time.Time, w Writer) {
 	size := int64(len(data))
 	if !l.admit(&l.Counters.Clients, l.o.MaxClient, size) {
 		w.Done(nil, ErrLimit)
 		return
 	}
-	now := time.Now()
-	c := &Client{l: l, key: l.branchKey(branch), flow: f, method: methodOf(data), size: size, req: w,
+	c := clients.Get().(*Client)
+	*c = Client{l: l, key: key, flow: f, method: methodOf(data), size: size, req: w,
 		interval: l.o.Timers.T1, due: now.Add(l.o.Timers.T1), deadline: now.Add(64 * l.o.Timers.T1)}
-	sh := l.shard(c.key)
+	sh := l.shard(key)
 	sh.mu.Lock()
-	old := sh.clients[c.key]
+	old, _ := sh.clients.get(key)
 	if old != nil {
 		if old.flow == f {
 			sh.mu.Unlock()
@@ -103,18 +112,17 @@ func (l *Layer) request(f transport.Flow, branch string, data []byte, w Writer) 
 		}
 		sh.drop(old)
 	}
-	sh.clients[c.key] = c
+	sh.clients.put(key, c)
 	if f.Proto.Stream() {
 		sh.streams[f.Conn]++
 	}
 	sh.wheel.add(c, now, c.next(now))
 	sh.mu.Unlock()
 	if old != nil {
-		l.release(&l.Counters.Clients, old.size)
-		old.req.Done(nil, ErrMoved)
+		old.end(nil, ErrMoved)
 	}
 	if err := l.out.Send(f, data); err != nil {
-		c.finish(nil, ErrTransport)
+		l.finish(key, c, nil, ErrTransport)
 	}
 }
 
@@ -142,14 +150,15 @@ func (c *Client) next(now time.Time) time.Duration {
 // expired is Timer E or F.
 func (c *Client) expired(now time.Time) {
 	if !now.Before(c.deadline) {
-		if c.finish(nil, ErrTimeout) {
+		if c.l.finish(c.key, c, nil, ErrTimeout) {
 			c.l.Counters.TimedOut.Add(1)
 		}
 		return
 	}
 	sh := c.l.shard(c.key)
 	sh.mu.Lock()
-	running := sh.clients[c.key] == c
+	here, _ := sh.clients.get(c.key)
+	running := here == c
 	if running {
 		c.interval = min(2*c.interval, c.l.o.Timers.T2)
 		if c.due = c.due.Add(c.interval); !c.due.After(now) { // the wheel was late: no burst
@@ -167,24 +176,37 @@ func (c *Client) expired(now time.Time) {
 	}
 }
 
-// finish ends the transaction; false when it had ended before.
-func (c *Client) finish(m *sip.Message, err error) bool {
-	sh := c.l.shard(c.key)
+// finish ends a transaction; false when it had ended before: c may be another one's by then.
+func (l *Layer) finish(k Key, c *Client, m *sip.Message, err error) bool {
+	sh := l.shard(k)
 	sh.mu.Lock()
-	if sh.clients[c.key] != c {
+	if here, _ := sh.clients.get(k); here != c {
 		sh.mu.Unlock()
 		return false
 	}
 	sh.drop(c)
 	sh.mu.Unlock()
-	c.l.release(&c.l.Counters.Clients, c.size)
-	c.req.Done(m, err)
+	c.end(m, err)
 	return true
+}
+
+// end tells how a transaction ended that was dropped from its shard.
+func (c *Client) end(m *sip.Message, err error) {
+	l, w, size, lent := c.l, c.req, c.size, c.lent
+	if !lent {
+		c.req = nil
+		clients.Put(c)
+	}
+	l.release(&l.Counters.Clients, size)
+	w.Done(m, err)
+	if !lent {
+		w.Over()
+	}
 }
 
 // drop takes a client transaction out of the shard, which is locked.
 func (sh *shard) drop(c *Client) {
-	delete(sh.clients, c.key)
+	sh.clients.remove(c.key)
 	sh.wheel.remove(c)
 	if !c.flow.Proto.Stream() {
 		return
@@ -203,20 +225,24 @@ func (l *Layer) Response(m *sip.Message) {
 	k := l.branchKey(m.Via().Branch)
 	sh := l.shard(k)
 	sh.mu.Lock()
-	c := sh.clients[k]
+	c, _ := sh.clients.get(k)
 	if c != nil && c.method != m.Method() { // RFC 3261 §17.1.3 item 2
 		c = nil
 	}
-	if c != nil && m.Status() < 200 {
+	final := m.Status() >= 200
+	switch {
+	case c == nil:
+	case final:
+		sh.drop(c)
+	default:
 		c.interval = l.o.Timers.T2 // §17.1.2.2: Proceeding
 	}
 	sh.mu.Unlock()
-	if c == nil {
+	switch {
+	case c == nil:
 		l.Counters.Stray.Add(1)
-		return
-	}
-	if m.Status() >= 200 {
-		c.finish(m, nil)
+	case final:
+		c.end(m, nil)
 	}
 }
 
@@ -230,8 +256,9 @@ func (l *Layer) FlowClosed(f transport.Flow) {
 		sh := &l.shards[i]
 		sh.mu.Lock()
 		if sh.streams[f.Conn] > 0 { // nearly never: connections come and go, by strangers too
-			for _, c := range sh.clients {
-				if c.flow == f {
+			for i := range sh.clients.slot {
+				if c := sh.clients.slot[i].value; c != nil && c.flow == f {
+					c.lent = true
 					lost = append(lost, c)
 				}
 			}
@@ -239,6 +266,6 @@ func (l *Layer) FlowClosed(f transport.Flow) {
 		sh.mu.Unlock()
 	}
 	for _, c := range lost {
-		c.finish(nil, ErrTransport)
+		l.finish(c.key, c, nil, ErrTransport)
 	}
 }

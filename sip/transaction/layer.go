@@ -95,9 +95,9 @@ type Counters struct {
 // while something is sent.
 type shard struct {
 	mu      sync.Mutex
-	active  map[Key]*Server
+	active  table[*Server]
 	done    ring
-	clients map[Key]*Client
+	clients table[*Client]
 	streams map[uint64]int // connection → client transactions over it
 	wheel   wheel
 }
@@ -129,8 +129,6 @@ func New(out Sender, o Options) *Layer {
 	base := time.Now()
 	for i := range l.shards {
 		s := &l.shards[i]
-		s.active = map[Key]*Server{}
-		s.clients = map[Key]*Client{}
 		s.streams = map[uint64]int{}
 		s.done.init(o.Bytes/shardCount, base)
 		s.wheel.base = base

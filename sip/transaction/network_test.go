@@ -42,7 +42,7 @@ func TestLossyNetwork(t *testing.T) {
 			if server.Absorb(k, flow) {
 				return
 			}
-			s, fault := server.Begin(k, m, flow, flow)
+			s, fault := server.Begin(k, m, flow, flow, time.Now())
 			if fault != nil {
 				t.Error(fault)
 			}

@@ -15,8 +15,8 @@ const entryHead = 8 + 8 + 4
 // in which they expire, as all are kept equally long. It holds no pointers per
 // answer, so millions cost the garbage collector nothing.
 type ring struct {
-	index table  // chunk number << 32 | offset
-	first uint64 // number of chunks[0]
+	index table[uint64] // chunk number << 32 | offset
+	first uint64        // number of chunks[0]; they count from 1
 	chunk [][]byte
 	head  int // offset of the oldest answer in chunks[0]
 	free  [][]byte
@@ -26,7 +26,7 @@ type ring struct {
 }
 
 func (r *ring) init(limit int, base time.Time) {
-	r.base = base
+	r.base, r.first = base, 1
 	r.limit = max(limit, 4*chunkBytes)
 }
 

@@ -24,18 +24,18 @@ func TestServer(t *testing.T) {
 		if l.Absorb(k, udp) {
 			t.Fatal("a new request was absorbed")
 		}
-		s, fault := l.Begin(k, m, udp, udp)
+		s, fault := l.Begin(k, m, udp, udp, time.Now())
 		if s == nil || fault != nil {
 			t.Fatal(fault)
 		}
-		if s.Request() != m || s.Source() != udp || !s.Begun().Equal(time.Now()) {
+		if s.Request().Raw() != m.Raw() || s.Request() == m || s.Source() != udp || !s.Begun().Equal(time.Now()) {
 			t.Error("the transaction does not know its request")
 		}
 		sleep(time.Second)
 		if !l.Absorb(k, udp) || len(w.take()) != 0 {
 			t.Error("a retransmission was not swallowed")
 		}
-		if again, fault := l.Begin(k, m, udp, udp); again != nil || fault != nil {
+		if again, fault := l.Begin(k, m, udp, udp, time.Now()); again != nil || fault != nil {
 			t.Errorf("begun twice: %v, %v", again, fault)
 		}
 		final := answer(m, 200)
@@ -54,7 +54,7 @@ func TestServer(t *testing.T) {
 				t.Errorf("answered again with %v", got)
 			}
 		}
-		if s, fault := l.Begin(k, m, udp, udp); s != nil || fault != nil {
+		if s, fault := l.Begin(k, m, udp, udp, time.Now()); s != nil || fault != nil {
 			t.Error("an answered request begins again")
 		}
 		if got := w.take(); len(got) != 1 || got[0].data != string(final) {
@@ -82,7 +82,7 @@ func TestTrying(t *testing.T) {
 	run(t, transaction.Options{}, func(t *testing.T, l *transaction.Layer, w *wire) {
 		m := request(t, "MESSAGE", "z9hG4bK1")
 		k := l.KeyOf(m)
-		s, _ := l.Begin(k, m, udp, udp)
+		s, _ := l.Begin(k, m, udp, udp, time.Now())
 		sleep(20 * time.Second)
 		got := w.take()
 		if len(got) != 1 || got[0].at != 3500*time.Millisecond {
@@ -105,7 +105,7 @@ func TestTrying(t *testing.T) {
 		}
 
 		m = request(t, "MESSAGE", "z9hG4bK2")
-		s, _ = l.Begin(l.KeyOf(m), m, udp, udp)
+		s, _ = l.Begin(l.KeyOf(m), m, udp, udp, time.Now())
 		sleep(3 * time.Second)
 		s.Reply(answer(m, 200))
 		w.take()
@@ -123,16 +123,16 @@ func TestNothingKept(t *testing.T) {
 		k := l.KeyOf(m)
 		for name, end := range map[string]func(){
 			"stream": func() {
-				s, _ := l.Begin(k, m, tcp, tcp)
+				s, _ := l.Begin(k, m, tcp, tcp, time.Now())
 				s.Reply(answer(m, 200))
 			},
 			"stream, at once": func() { l.Finish(k, tcp, answer(m, 200)) },
 			"challenge": func() {
-				s, _ := l.Begin(k, m, udp, udp)
+				s, _ := l.Begin(k, m, udp, udp, time.Now())
 				s.Forget(answer(m, 407))
 			},
 			"dropped": func() {
-				s, _ := l.Begin(k, m, udp, udp)
+				s, _ := l.Begin(k, m, udp, udp, time.Now())
 				s.Drop()
 				_ = w.Send(udp, nil) // for the count below
 			},
@@ -213,7 +213,7 @@ func TestKey(t *testing.T) {
 func TestTag(t *testing.T) {
 	run(t, transaction.Options{}, func(t *testing.T, l *transaction.Layer, _ *wire) {
 		a, b := request(t, "MESSAGE", "z9hG4bKa"), request(t, "MESSAGE", "z9hG4bKb")
-		s, _ := l.Begin(l.KeyOf(a), a, udp, udp)
+		s, _ := l.Begin(l.KeyOf(a), a, udp, udp, time.Now())
 		if tag := l.KeyOf(a).Tag(); tag != s.Tag() || tag == l.KeyOf(b).Tag() || len(tag) < 8 { // §19.3 asks for 32 random bits
 			t.Errorf("tags %q, %q and %q", tag, s.Tag(), l.KeyOf(b).Tag())
 		}
@@ -255,14 +255,14 @@ func TestMaxActive(t *testing.T) {
 		var all []*transaction.Server
 		for i := range 3 {
 			m := request(t, "MESSAGE", fmt.Sprintf("z9hG4bK%d", i))
-			s, fault := l.Begin(l.KeyOf(m), m, udp, udp)
+			s, fault := l.Begin(l.KeyOf(m), m, udp, udp, time.Now())
 			if fault != nil {
 				t.Fatal(fault)
 			}
 			all = append(all, s)
 		}
 		m := request(t, "MESSAGE", "z9hG4bKx")
-		s, fault := l.Begin(l.KeyOf(m), m, udp, udp)
+		s, fault := l.Begin(l.KeyOf(m), m, udp, udp, time.Now())
 		if s != nil || fault == nil || fault.Status != sip.StatusServiceUnavailable || len(fault.Headers) != 1 || fault.Headers[0].Name != "Retry-After" {
 			t.Errorf("over the limit: %v, %v", s, fault)
 		}
@@ -270,7 +270,7 @@ func TestMaxActive(t *testing.T) {
 			t.Errorf("Refused is %d", n)
 		}
 		all[0].Drop()
-		if s, fault = l.Begin(l.KeyOf(m), m, udp, udp); s == nil || fault != nil {
+		if s, fault = l.Begin(l.KeyOf(m), m, udp, udp, time.Now()); s == nil || fault != nil {
 			t.Errorf("after one ended: %v", fault)
 		}
 	})
@@ -328,7 +328,7 @@ func TestNeverTwice(t *testing.T) {
 					continue
 				}
 				runtime.Gosched() // the window between the two calls
-				s, fault := l.Begin(k, m, udp, udp)
+				s, fault := l.Begin(k, m, udp, udp, time.Now())
 				if fault != nil {
 					t.Error(fault)
 				}

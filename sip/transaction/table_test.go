@@ -9,7 +9,7 @@ import (
 // crowd the same slots.
 func TestTable(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	var table table
+	var table table[uint64]
 	want := map[Key]uint64{}
 	for step := range 200_000 {
 		k := Key(rnd.Uint64N(500))<<3 | Key(rnd.Uint64N(2))<<60
@@ -18,7 +18,7 @@ func TestTable(t *testing.T) {
 			table.remove(k)
 			delete(want, k)
 		default:
-			place := rnd.Uint64N(1 << 40)
+			place := 1 + rnd.Uint64N(1<<40)
 			table.put(k, place)
 			want[k] = place
 		}

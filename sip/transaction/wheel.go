@@ -19,6 +19,7 @@ type timer struct {
 	prev, next timed
 	at         int64
 	set        bool
+	lent       bool // somebody may refer to the transaction without the lock: its memory is not used again
 }
 
 // wheel holds the timers of a shard in slots of one tick. Ticks count from base
@@ -83,6 +84,7 @@ func (w *wheel) advance(now int64, due []timed) []timed {
 			next := t.next
 			if t.at <= w.now {
 				w.remove(x)
+				t.lent = true
 				due = append(due, x)
 			}
 			x = next

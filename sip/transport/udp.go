@@ -292,7 +292,9 @@ func (r *received) hand() {
 	if n > 1 && r.t.o.Ahead != nil {
 		r.t.o.Ahead(r.m[:n])
 	}
+	now := time.Now() // once for all: reading the clock takes as long as much of a message
 	for i := range n {
+		r.m[i].Received = now
 		r.t.handler(&r.m[i], Flow{Proto: UDP, Local: r.local, Remote: r.from[i]})
 	}
 }
