@@ -278,7 +278,9 @@ func (r *Ring) keyOf(aor string, number int) (*dataKey, error) {
 	if c.author == nil {
 		c.author = map[uint64]*dataKey{}
 	}
-	makeRoom(c.author)
+	if old, ok := makeRoom(c.author); ok {
+		r.quick[old%quickKeys].Store(nil)
+	}
 	c.author[h] = k
 	r.quick[h%quickKeys].Store(k)
 	c.mu.Unlock()
@@ -422,13 +424,14 @@ func (r *Ring) each(aor string, from, to time.Time, f func(m *month, slot int) e
 	return nil
 }
 
-// makeRoom drops a key of no choice from a full part of the cache.
-func makeRoom[K comparable](m map[K]*dataKey) {
+// makeRoom drops a key of no choice from a full part of the cache, and tells which.
+func makeRoom[K comparable](m map[K]*dataKey) (dropped K, ok bool) {
 	if len(m) < maxCached/shards {
-		return
+		return dropped, false
 	}
 	for k := range m {
 		delete(m, k)
-		return
+		return k, true
 	}
+	return dropped, false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -308,5 +309,49 @@ func TestSigners(t *testing.T) {
 		if _, err := LoadSigners(path, "example.com"); err == nil || !strings.Contains(err.Error(), "checkpoint.key") {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestManyAuthors: authors who share a place in the first look keep their own keys,
+// looked ahead for or not, and an erasure takes the one alone.
+func TestManyAuthors(t *testing.T) {
+	r := ring(t, t.TempDir())
+	const authors = 2000 // some thirty share a place
+	type sealed struct {
+		id   archive.ID
+		text []byte
+	}
+	name := func(i int) string { return fmt.Sprintf("sip:u%d@example.com", i) }
+	var all []sealed
+	for round := range 2 {
+		for i := range authors {
+			if round == 1 && i%16 == 0 {
+				r.Near([]string{name(i), name(i + 1), "sip:nobody@example.com"}, november)
+			}
+			id, s := seal(t, r, name(i), november, name(i))
+			all = append(all, sealed{id, s})
+		}
+	}
+	keys := map[ID]int{}
+	for n, s := range all {
+		if got := opened(t, r, s.id, s.text); got != name(n%authors) {
+			t.Fatalf("what %s wrote opens as %q", name(n%authors), got)
+		}
+		keys[ID(s.text)]++
+	}
+	if len(keys) != authors {
+		t.Errorf("%d keys of %d authors", len(keys), authors)
+	}
+	if _, err := r.Destroy(name(7), time.Time{}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	for n, s := range all {
+		if _, err := r.Open(nil, s.id, s.text); (err != nil) != (n%authors == 7) {
+			t.Errorf("after the erasure of %s, of %s: %v", name(7), name(n%authors), err)
+		}
+	}
+	id, s := seal(t, r, name(7), november, "again")
+	if ID(s) == ID(all[7].text) || opened(t, r, id, s) != "again" {
+		t.Error("sealed with a destroyed key")
 	}
 }
