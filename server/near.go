@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync"
-	"time"
 
 	"rollcall/sip"
 	"rollcall/store"
@@ -44,7 +43,7 @@ func (s *Server) ahead(ms []sip.Message) {
 		s.near.Near(keys)
 	}
 	if len(senders) > 0 && s.stream == nil { // else the record is sealed later
-		s.ring.Near(senders, time.Now())
+		s.ring.Near(senders, ms[0].Received)
 	}
 	clear(keys) // they refer to the memory of messages
 	*space = keys

@@ -88,7 +88,7 @@ func (l *Layer) Write(f transport.Flow, branch []byte, now time.Time, w Writer) 
 	b := written.Get().(*[]byte)
 	defer written.Put(b)
 	*b = w.Append((*b)[:0])
-	l.request(f, Key(maphash.Bytes(l.seed, branch)), *b, now, w)
+	l.request(f, Key(maphash.Bytes(l.seed, branch)), *b, now, w) // which is branchKey of it
 }
 
 func (l *Layer) request(f transport.Flow, key Key, data []byte, now time.Time, w Writer) {

@@ -289,12 +289,14 @@ func (r *received) add(b []byte, remote netip.AddrPort) {
 func (r *received) hand() {
 	n := r.n
 	r.n = 0
-	if n > 1 && r.t.o.Ahead != nil {
-		r.t.o.Ahead(r.m[:n])
-	}
 	now := time.Now() // once for all: reading the clock takes as long as much of a message
 	for i := range n {
 		r.m[i].Received = now
+	}
+	if n > 1 && r.t.o.Ahead != nil {
+		r.t.o.Ahead(r.m[:n])
+	}
+	for i := range n {
 		r.t.handler(&r.m[i], Flow{Proto: UDP, Local: r.local, Remote: r.from[i]})
 	}
 }
