@@ -478,6 +478,10 @@ func (j *Journal) hook(op Op, bytes int) error {
 
 // datasync makes the bytes of the segment durable, and the length it has.
 func (j *Journal) datasync() error {
+	if j.o.Synced != nil {
+		began := time.Now()
+		defer func() { j.o.Synced(time.Since(began)) }()
+	}
 	if err := j.hook(OpSync, 0); err != nil {
 		return err
 	}
@@ -485,8 +489,6 @@ func (j *Journal) datasync() error {
 	if j.o.noSync {
 		return nil
 	}
-	began := time.Now()
-	defer func() { j.syncTime.Add(int64(time.Since(began))) }()
 	for {
 		err := syscall.Fdatasync(int(j.seg.f.Fd()))
 		switch {

@@ -29,6 +29,8 @@ type Options struct {
 	// Began is called when a segment was begun, and so all before it are
 	// finished. It may be nil, and must not block.
 	Began func()
+	// Synced is told how long the disk took for each sync. It may be nil, and must not block.
+	Synced func(took time.Duration)
 	// Run is given what makes the calls of AppendFunc for some records that became
 	// durable together. It does not wait for them, and has them made once, soon, on
 	// another goroutine. Nil means one of their own.
@@ -131,7 +133,6 @@ type Journal struct {
 	bytes    atomic.Uint64
 	syncs    atomic.Uint64
 	writes   atomic.Uint64
-	syncTime atomic.Int64
 	failures atomic.Uint64
 	newest   atomic.Pointer[[]byte] // checkpoint
 }
@@ -390,8 +391,6 @@ type JournalStats struct {
 	Bytes   uint64 `json:"bytes"`   // of those records
 	Writes  uint64 `json:"writes"`
 	Syncs   uint64 `json:"syncs"`
-	// SyncTime is spent in syncs, in nanoseconds.
-	SyncTime time.Duration `json:"sync_time_ns"`
 	// Failures counts how often the journal ceased to work.
 	Failures uint64 `json:"failures"`
 	Pending  int    `json:"pending_bytes"` // waiting for the disk
@@ -405,7 +404,7 @@ func (j *Journal) Stats() JournalStats {
 	j.mu.Unlock()
 	return JournalStats{
 		Seq: j.seq.Load(), Records: j.records.Load(), Bytes: j.bytes.Load(),
-		Writes: j.writes.Load(), Syncs: j.syncs.Load(), SyncTime: time.Duration(j.syncTime.Load()),
+		Writes: j.writes.Load(), Syncs: j.syncs.Load(),
 		Failures: j.failures.Load(), Pending: pending, Backlog: backlog,
 	}
 }

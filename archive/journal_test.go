@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -148,5 +149,31 @@ func TestRoomAhead(t *testing.T) {
 		if n := len(all(t, dir)); n != 21 {
 			t.Errorf("%d records are there, want 21", n)
 		}
+	}
+}
+
+func TestSyncTimes(t *testing.T) {
+	const slow = 20 * time.Millisecond
+	var told atomic.Uint64
+	j := open(t, t.TempDir(), Options{
+		Hook: func(op Op, _ int) error {
+			if op == OpSync {
+				time.Sleep(slow)
+			}
+			return nil
+		},
+		Synced: func(took time.Duration) {
+			told.Add(1)
+			if took < slow || took > 100*slow {
+				t.Errorf("a sync of %v or a little more took %v, it is said", slow, took)
+			}
+		},
+	})
+	write(t, j, 0, 3)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := j.Stats().Syncs; told.Load() != n || n < 3 {
+		t.Errorf("%d syncs, told of %d", n, told.Load())
 	}
 }

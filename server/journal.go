@@ -47,7 +47,8 @@ func (s *Server) openJournal(cfg *config.Config, node string, log *zap.Logger) e
 	o := archive.Options{
 		Origin: s.signers.Origin(), Signers: s.signers.List,
 		Node: node, Log: journalLog(log), Began: s.segmentBegan, Checkpoint: s.witnesses.offer,
-		Run: func(calls func()) { s.transport.Post(calls) }, // there before the first record
+		Synced: s.disk.synced,
+		Run:    func(calls func()) { s.transport.Post(calls) }, // there before the first record
 	}
 	if shared {
 		return s.openStream(cfg, o, log)

@@ -57,7 +57,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	r.MustRegister(s.counters.http)
+	r.MustRegister(s.counters.http, s.disk.took)
 	count("rollcall_archive_unreconciled_total", "Messages of past days that have no outcome in the record. Each is a gap to look into.", nil, s.counters.unreconciled.n.Load)
 	count("rollcall_policy_faults_total", "Policy files with a fault, which left the rules as they were.", nil, s.counters.policyFaults.n.Load)
 	gauge("rollcall_archive_unsealed_records", "Records in the streams of Redis that are in no segment yet; -1 when Redis does not tell.", s.unsealed)
@@ -141,7 +141,6 @@ func (s *Server) newRegistry() *prometheus.Registry {
 
 	count("rollcall_archive_records_total", "Records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Records })
 	count("rollcall_archive_bytes_total", "Bytes of the records made durable since the start.", nil, func() uint64 { return s.journal.Stats().Bytes })
-	count("rollcall_archive_syncs_total", "Times the disk was asked to make records durable.", nil, func() uint64 { return s.journal.Stats().Syncs })
 	gauge("rollcall_archive_pending_bytes", "Bytes of records that wait for the disk.", func() float64 { return float64(s.journal.Stats().Pending) })
 	gauge("rollcall_index_lag_records", "Durable records that are not in the index yet.", func() float64 { return float64(s.indexLag().Records) })
 	gauge("rollcall_index_lag_seconds", "Age of the oldest of them, about.", func() float64 { return s.indexLag().Age.Seconds() })

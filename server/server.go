@@ -85,6 +85,7 @@ type Server struct {
 	transport     *transport.Transport
 	tx            *transaction.Layer
 	counters      *counters
+	disk          *disk
 	registry      *prometheus.Registry
 	streams       api.Streams
 	exports       *export.Jobs

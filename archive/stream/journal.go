@@ -614,7 +614,7 @@ func (j *Journal) Stats() archive.JournalStats {
 	j.mu.Unlock()
 	if local := j.local.Load(); local != nil {
 		of := local.Stats()
-		s.Seq, s.Syncs, s.SyncTime, s.Writes = of.Seq, of.Syncs, of.SyncTime, of.Writes
+		s.Seq, s.Syncs, s.Writes = of.Seq, of.Syncs, of.Writes
 	} else {
 		s.Seq = j.others()
 	}

@@ -36,6 +36,10 @@ func (p *plan) once(ctx context.Context, s *server, part, transport string, o be
 	if err != nil {
 		return run{}, err
 	}
+	slow, err := s.slowSyncs(ctx)
+	if err != nil {
+		return run{}, err
+	}
 	r, err := load(ctx, o)
 	if err != nil {
 		return run{}, fmt.Errorf("%s over %s on %s: %w", part, transport, s.name, err)
@@ -44,7 +48,16 @@ func (p *plan) once(ctx context.Context, s *server, part, transport string, o be
 	if err != nil {
 		return run{}, err
 	}
-	fmt.Fprintf(p.log, "%-10s %-8s %s: %s, others %.0f %%%s\n", part, s.name, transport, summary(r), others*100, troubles(r))
+	now, err := s.slowSyncs(ctx)
+	if err != nil {
+		return run{}, err
+	}
+	slow = now - slow
+	fmt.Fprintf(p.log, "%-10s %-8s %s: %s, others %.0f %%%s", part, s.name, transport, summary(r), others*100, troubles(r))
+	if slow > 0 {
+		fmt.Fprintf(p.log, ", the disk took over 10 ms %d times", slow)
+	}
+	fmt.Fprintln(p.log)
 	if p.verbose {
 		if err := r.Text(p.log); err != nil {
 			return run{}, err
@@ -54,7 +67,7 @@ func (p *plan) once(ctx context.Context, s *server, part, transport string, o be
 	if noisy {
 		fmt.Fprintf(p.log, "something else used %.0f %% of the machine\n", others*100)
 	}
-	return run{Report: r, Others: others, Noisy: noisy}, nil
+	return run{Report: r, Others: others, Noisy: noisy, SlowSyncs: slow}, nil
 }
 
 // summary is a run's figures in a line.

@@ -23,6 +23,7 @@ type server struct {
 	pids  []int  // its processes; descendants belong to them
 	procs []*process
 	ready time.Duration // from its start until it was ready
+	http  string        // host:port of rollcall's metrics
 }
 
 // stop ends the server's processes, the last started first.

@@ -33,6 +33,8 @@ type run struct {
 	Report *bench.Report `json:"report"`
 	Others float64       `json:"others"` // share of the machine that other programs used
 	Noisy  bool          `json:"noisy"`  // more than the plan allows, and so in all tries
+	// SlowSyncs counts, from setup to end, how often the disk took more than 10 ms.
+	SlowSyncs uint64 `json:"slow_syncs"`
 }
 
 type memory struct {
@@ -103,6 +105,7 @@ func (c comparison) ratioTo(other string) (float64, bool) {
 // remarks names what makes the row's figures doubtful.
 func (c comparison) remarks() string {
 	var failed, lost, duplicates uint64
+	var slow uint64
 	noisy := 0
 	for _, runs := range c.Runs {
 		for _, r := range runs {
@@ -114,6 +117,7 @@ func (c comparison) remarks() string {
 			if n := r.Report.Notifications; n != nil {
 				lost += n.Lost
 			}
+			slow += r.SlowSyncs
 			if r.Noisy {
 				noisy++
 			}
@@ -132,6 +136,7 @@ func (c comparison) remarks() string {
 	add(lost, "lost")
 	add(duplicates, "duplicates")
 	add(uint64(noisy), "runs beside other load")
+	add(slow, "times the disk took over 10 ms")
 	return s
 }
 

@@ -97,7 +97,7 @@ func (p *plan) startRollcall(ctx context.Context, store string, accounts int) (*
 	if err != nil {
 		return nil, 0, err
 	}
-	s := &server{name: rollcallName, addr: addr}
+	s := &server{name: rollcallName, addr: addr, http: httpAddr}
 	s.add(proc)
 	client := &http.Client{Timeout: time.Second}
 	ready := func() bool {
