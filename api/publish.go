@@ -17,8 +17,9 @@ type Publisher interface {
 	// Publish publishes for an account, as RFC 3903 has it: ErrNotFound, ErrInvalid, or ErrRefused when the entity-tag is
 	// not known any more.
 	Publish(ctx context.Context, actor, aor string, p Publish) (Published, error)
-	// Permanent sets the state that holds without a publication (RFC 4827), or removes it with an empty document.
-	Permanent(ctx context.Context, actor, aor, document string) error
+	// Permanent sets the state that holds without a publication (RFC 4827), or removes it with an empty document, and
+	// returns the entity-tag of the new one. Match is an If-Match, "" for none: ErrMoved.
+	Permanent(ctx context.Context, actor, aor, document, match string) (etag string, err error)
 }
 
 // Publish is a state to publish.
@@ -86,7 +87,11 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 			if doc == "" {
 				doc = p.PIDF(r.PathValue("aor"), "permanent")
 			}
-			reply(w, struct{}{}, b.Permanent(r.Context(), actorOf(r), r.PathValue("aor"), doc))
+			etag, err := b.Permanent(r.Context(), actorOf(r), r.PathValue("aor"), doc, r.Header.Get("If-Match"))
+			if err == nil {
+				w.Header().Set("ETag", etag)
+			}
+			reply(w, struct{}{}, err)
 			return
 		}
 		if s := r.URL.Query().Get("expires"); s != "" {
@@ -106,7 +111,8 @@ func presenceRoutes(mux *http.ServeMux, b Backend) {
 	})
 	mux.HandleFunc("DELETE /api/v1/presence/{aor}", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("permanent") == "true" {
-			reply(w, struct{}{}, b.Permanent(r.Context(), actorOf(r), r.PathValue("aor"), ""))
+			_, err := b.Permanent(r.Context(), actorOf(r), r.PathValue("aor"), "", r.Header.Get("If-Match"))
+			reply(w, struct{}{}, err)
 			return
 		}
 		match := strings.Trim(r.Header.Get("If-Match"), `"`)

@@ -95,25 +95,30 @@ func (b backend) Publish(ctx context.Context, actor, text string, p api.Publish)
 const actPermanent = "presence-permanent"
 
 // Permanent implements api.Publisher: the state is the user's own document.
-func (b backend) Permanent(ctx context.Context, actor, text, document string) error {
+func (b backend) Permanent(ctx context.Context, actor, text, document, match string) (etag string, err error) {
 	id, err := b.own(ctx, text)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err := b.act(ctx, actor, actPermanent, id.AOR().String(), "", map[string]bool{"removed": document == ""}); err != nil {
-		return err
+		return "", err
 	}
 	if document == "" {
-		err = b.documents.Delete(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName)
-		if errors.Is(err, xcap.ErrNotFound) {
-			err = fmt.Errorf("%w: %s has no permanent state", api.ErrNotFound, id.AOR())
+		err = b.documents.DeleteIf(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName, match)
+	} else {
+		var doc *xcap.Document
+		if doc, err = b.documents.PutIf(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName, []byte(document), match); err == nil {
+			etag = doc.ETag
 		}
-		return err
 	}
-	_, err = b.documents.Put(ctx, id.AOR(), xcap.PIDFManipulation, hardStateName, []byte(document))
 	var conflict *xcap.Conflict
-	if errors.As(err, &conflict) {
+	switch {
+	case errors.Is(err, xcap.ErrPrecondition):
+		err = fmt.Errorf("%w: the permanent state of %s is not the one that If-Match names", api.ErrMoved, id.AOR())
+	case errors.Is(err, xcap.ErrNotFound):
+		err = fmt.Errorf("%w: %s has no permanent state", api.ErrNotFound, id.AOR())
+	case errors.As(err, &conflict):
 		err = fmt.Errorf("%w: %w", api.ErrInvalid, err)
 	}
-	return err
+	return etag, err
 }

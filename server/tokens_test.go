@@ -141,15 +141,29 @@ func TestPublishByToken(t *testing.T) {
 	if res, body := h.asToken(pbx, "PUT", path, `{"note":"x"}`, "If-Match", "guessed"); res.StatusCode != 412 {
 		t.Errorf("a guessed ETag: %d %s", res.StatusCode, body)
 	}
-	if res, body := h.asToken(pbx, "PUT", path+"?permanent=true", `{"basic":"closed","note":"on leave"}`); res.StatusCode != 200 {
-		t.Fatalf("permanent: %d %s", res.StatusCode, body)
+	set, body := h.asToken(pbx, "PUT", path+"?permanent=true", `{"basic":"closed","note":"on leave"}`)
+	permanent := set.Header.Get("ETag")
+	if set.StatusCode != 200 || permanent == "" {
+		t.Fatalf("permanent: %d %s", set.StatusCode, body)
 	}
 	if res, body := h.asToken(pbx, "DELETE", path, "", "If-Match", res.Header.Get("ETag")); res.StatusCode != 200 {
 		t.Fatalf("%d %s", res.StatusCode, body)
 	}
 	w.sees("on leave")
-	if res, _ := h.asToken(pbx, "DELETE", path+"?permanent=true", ""); res.StatusCode != 200 {
-		t.Errorf("permanent state stays: %d", res.StatusCode)
+	for _, method := range []string{"PUT", "DELETE"} {
+		if res, body := h.asToken(pbx, method, path+"?permanent=true", `{"note":"x"}`, "If-Match", `"guessed"`); res.StatusCode != 412 {
+			t.Errorf("%s of a permanent state with a guessed ETag: %d %s", method, res.StatusCode, body)
+		}
+	}
+	res, body = h.asToken(pbx, "PUT", path+"?permanent=true", `{"note":"on leave for longer"}`, "If-Match", permanent)
+	if res.StatusCode != 200 || res.Header.Get("ETag") == permanent {
+		t.Errorf("permanent: %d %s", res.StatusCode, body)
+	}
+	w.sees("on leave for longer")
+	for want, etag := range map[int]string{412: permanent, 200: res.Header.Get("ETag")} {
+		if res, body := h.asToken(pbx, "DELETE", path+"?permanent=true", "", "If-Match", etag); res.StatusCode != want {
+			t.Errorf("permanent state with the tag %s: %d %s, want %d", etag, res.StatusCode, body, want)
+		}
 	}
 	if res, body := h.asToken(pbx, "PUT", path, pidf("bob", "open", "as a document"), "Content-Type", "application/pidf+xml"); res.StatusCode != 200 {
 		t.Errorf("a document: %d %s", res.StatusCode, body)

@@ -293,22 +293,40 @@ func (d *Documents) List(ctx context.Context, user sip.AOR, auid string) ([]*Doc
 
 // Put stores a document as a PUT of the user would, with the same checks.
 func (d *Documents) Put(ctx context.Context, user sip.AOR, auid, name string, body []byte) (*Document, error) {
+	return d.PutIf(ctx, user, auid, name, body, "")
+}
+
+// PutIf is Put with an If-Match, "" for none: ErrPrecondition.
+func (d *Documents) PutIf(ctx context.Context, user sip.AOR, auid, name string, body []byte, match string) (*Document, error) {
 	u := usageOf(auid)
 	if u == nil || u.generated {
 		return nil, ErrNotFound
 	}
-	doc, _, err := d.change(ctx, user, u, name, func(*Document) (edit, error) { return d.whole(u, body) })
+	doc, _, err := d.change(ctx, user, u, name, func(old *Document) (edit, error) {
+		if !ifMatch(match, old) {
+			return edit{}, ErrPrecondition
+		}
+		return d.whole(u, body)
+	})
 	return doc, err
 }
 
 // Delete removes a document of a user, or returns ErrNotFound.
 func (d *Documents) Delete(ctx context.Context, user sip.AOR, auid, name string) error {
+	return d.DeleteIf(ctx, user, auid, name, "")
+}
+
+// DeleteIf is Delete with an If-Match, "" for none: ErrPrecondition.
+func (d *Documents) DeleteIf(ctx context.Context, user sip.AOR, auid, name, match string) error {
 	u := usageOf(auid)
 	if u == nil || u.generated {
 		return ErrNotFound
 	}
 	_, _, err := d.change(ctx, user, u, name, func(old *Document) (edit, error) {
-		if old == nil {
+		switch {
+		case !ifMatch(match, old):
+			return edit{}, ErrPrecondition
+		case old == nil:
 			return edit{}, ErrNotFound
 		}
 		return edit{}, nil

@@ -262,7 +262,7 @@ func precondition(r *http.Request, doc *Document) error {
 	if doc != nil {
 		tag = doc.ETag
 	}
-	if want := strings.Join(r.Header.Values("If-Match"), ","); want != "" && !matchTag(want, tag, false) {
+	if !ifMatch(strings.Join(r.Header.Values("If-Match"), ","), doc) {
 		return ErrPrecondition
 	}
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -270,6 +270,11 @@ func precondition(r *http.Request, doc *Document) error {
 		return ErrPrecondition
 	}
 	return nil
+}
+
+// ifMatch holds a document, nil for none, against an If-Match, "" for none (RFC 9110 §13.1.1).
+func ifMatch(want string, doc *Document) bool {
+	return want == "" || doc != nil && matchTag(want, doc.ETag, false)
 }
 
 // matchTag looks for a tag, "" for none, in a list. A weak one matches only when
