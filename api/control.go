@@ -34,6 +34,8 @@ var kinds = []struct {
 	{ErrRefused, "refused", http.StatusConflict},
 	{ErrForbidden, "forbidden", http.StatusForbidden},
 	{ErrMoved, "moved", http.StatusPreconditionFailed},
+	{ErrUnderWay, "under_way", http.StatusConflict},
+	{ErrReused, "reused", http.StatusUnprocessableEntity},
 	{ErrBusy, "busy", http.StatusServiceUnavailable},
 }
 

@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"rollcall/archive"
@@ -15,7 +17,7 @@ import (
 // name, on the way of every other message.
 type Messages interface {
 	// SendMessage sends a message from the account of a token, which came from an address, and returns what became of it:
-	// ErrInvalid, ErrRefused when the token has no account that may send, ErrBusy.
+	// ErrInvalid, ErrRefused when the token has no account that may send, ErrBusy; with a key ErrUnderWay and ErrReused too.
 	SendMessage(ctx context.Context, t auth.Token, from netip.AddrPort, m NewMessage) (SentMessage, error)
 	// ReceiveMessages makes the program a device of the token's account until ctx ends, and calls f with each message for it.
 	// When f returns nil the device has taken the message; with confirm, when ConfirmMessage is called. ErrRefused.
@@ -30,6 +32,8 @@ type NewMessage struct {
 	Text        string `json:"text"`
 	ContentType string `json:"content_type,omitempty"` // "" is text/plain;charset=UTF-8
 	Subject     string `json:"subject,omitempty"`
+	// Once is a key of the program's: what is sent again with it is sent once. "" is none.
+	Once string `json:"-"`
 }
 
 // SentMessage is what became of a message.
@@ -68,8 +72,15 @@ func messageRoutes(mux *http.ServeMux, b Backend) {
 		if !decodeMost(w, r, &m, tokenBody) {
 			return
 		}
+		if m.Once, err = idempotencyKey(r.Header); err != nil {
+			reply(w, nil, err)
+			return
+		}
 		sent, err := b.SendMessage(r.Context(), t, from, m)
 		if err != nil {
+			if errors.Is(err, ErrUnderWay) {
+				w.Header().Set("Retry-After", "1")
+			}
 			reply(w, nil, err)
 			return
 		}
@@ -102,6 +113,24 @@ func messageRoutes(mux *http.ServeMux, b Backend) {
 			})
 		})
 	})
+}
+
+// maxIdempotencyKey bounds an Idempotency-Key, in bytes.
+const maxIdempotencyKey = 255
+
+// idempotencyKey returns the key that a program sends the same message again with, "" for none
+// (draft-ietf-httpapi-idempotency-key-header; its quotes are taken as a part of it).
+func idempotencyKey(h http.Header) (string, error) {
+	values := h.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	visible := !strings.ContainsFunc(key, func(c rune) bool { return c < '!' || c > '~' })
+	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey || !visible {
+		return "", fmt.Errorf("%w: Idempotency-Key is one word of up to %d visible ASCII characters", ErrInvalid, maxIdempotencyKey)
+	}
+	return key, nil
 }
 
 // programOf returns the token of a request, which names an account, and where the

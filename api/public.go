@@ -33,7 +33,7 @@ var access = map[string]struct {
 	"GET /api/v1/groups/{name}":                {[]string{"ops", "admin", "bot"}, "Members of a group with their presence."},
 	"PUT /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Publish for an account; If-Match with the ETag replaces a publication, ?permanent=true sets what holds without one."},
 	"DELETE /api/v1/presence/{aor}":            {[]string{"ops", "admin", "bot"}, "Remove the publication named by If-Match, or with ?permanent=true the permanent state."},
-	"POST /api/v1/messages":                    {[]string{"bot"}, "Send a message from the account of the token."},
+	"POST /api/v1/messages":                    {[]string{"bot"}, "Send a message from the account of the token; with an Idempotency-Key once, however often it is asked for."},
 	"POST /api/v1/messages/{id}/confirm":       {[]string{"bot"}, "Take a message of a stream with ?confirm=true."},
 	"GET /api/v1/messages/stream":              {[]string{"bot"}, "Messages for the account of the token, as server-sent events."},
 	"GET /api/v1/users":                        {[]string{"admin"}, "List accounts, one JSON value a line."},

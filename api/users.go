@@ -38,6 +38,10 @@ var (
 	ErrForbidden = errors.New("forbidden")
 	// ErrMoved wraps that what If-Match names is not there any more (RFC 9110 §13.1.1).
 	ErrMoved = errors.New("moved")
+	// ErrUnderWay wraps that the first request with an Idempotency-Key has no answer yet.
+	ErrUnderWay = errors.New("under way")
+	// ErrReused wraps that an Idempotency-Key was used for something else.
+	ErrReused = errors.New("key is in use")
 )
 
 // Users are the accounts. AORs are given in the form "sip:alice@example.com". Changes are durable when the call

@@ -24,7 +24,8 @@ type programs struct {
 	calls   map[transport.Flow]chan<- int // that wait for the final answer to what they sent
 	devices map[sip.AOR][]*program
 	flows   map[transport.Flow]*program
-	any     atomic.Bool // there is a device
+	any     atomic.Bool         // there is a device
+	once    map[string]struct{} // messages with a key that are under way, by their owner in the store
 }
 
 // program is a device that takes messages over HTTP.
@@ -78,6 +79,26 @@ func (p *programs) call(remote netip.AddrPort) (f transport.Flow, answer <-chan 
 		defer p.mu.Unlock()
 		delete(p.calls, f)
 	}
+}
+
+// begin notes that a message with a key is under way, until over; false when it is already.
+func (p *programs) begin(owner string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.once[owner]; ok {
+		return false
+	}
+	if p.once == nil {
+		p.once = map[string]struct{}{}
+	}
+	p.once[owner] = struct{}{}
+	return true
+}
+
+func (p *programs) over(owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.once, owner)
 }
 
 // join makes a device of an account. The one that the same token had before ends.
