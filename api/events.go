@@ -26,7 +26,7 @@ const (
 	eventTime = 30 * time.Second
 )
 
-// ErrBusy: there are too many of them now, later there may be fewer.
+// ErrBusy wraps that there are too many of them now; later there may be fewer.
 var ErrBusy = errors.New("busy")
 
 // Event is one server-sent event (HTML Living Standard §9.2).

@@ -3,6 +3,7 @@ package archive
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sort"
 
@@ -32,12 +33,11 @@ type compressed struct {
 	envelopes []place
 	contents  []int64
 
-	block   int    // of envelopes, the one in rest; -1 before the first
-	rest    []byte // what is to come of it
-	index   int    // records of the block before rest
-	buf     []byte // of the block
-	frame   []byte // the record that was read last
-	records uint64
+	block int    // of envelopes, the one in rest; -1 before the first
+	rest  []byte // what is to come of it
+	index int    // records of the block before rest
+	buf   []byte // of the block
+	frame []byte // the record that was read last
 
 	cache  map[int]map[int][]byte // frame of contents → record → content
 	cached int
@@ -310,12 +310,12 @@ func (c *compressed) record(p *packed) ([]byte, error) {
 		return c.frame, nil
 	}
 	b, err := c.inner(p)
-	switch err { // Opener returns these two as they are
-	case nil:
+	switch {
+	case err == nil:
 		c.frame = append(c.frame[:len(c.frame)-commitment], b...)
-	case ErrErased:
+	case errors.Is(err, ErrErased):
 		*form = formErased
-	case ErrNoKey: // sealed, elsewhere in the file
+	case errors.Is(err, ErrNoKey): // sealed, elsewhere in the file
 		*form = formSealed
 		c.frame = append(c.frame, make([]byte, keyID+1)...)
 	default:

@@ -101,7 +101,7 @@ func splitPayload(b []byte) (p payload, err error) {
 	}
 	p = payload{form: b[atForm], envelope: b[recordHead : recordHead+int(envelope)], content: b[recordHead+int(envelope):]}
 	n := len(p.content)
-	wrong := false
+	var wrong bool
 	switch p.form {
 	case formNone:
 		wrong = n != 0

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, body string) {
 		q, err := ParseQuery(query, nil)
 		if err != nil {
-			if fault, ok := err.(*QueryError); !ok || fault.Column < 1 || fault.Column > len(query)+1 {
+			if fault, ok := errors.AsType[*QueryError](err); !ok || fault.Column < 1 || fault.Column > len(query)+1 {
 				t.Errorf("%q: %v", query, err)
 			}
 			return

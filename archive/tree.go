@@ -64,20 +64,20 @@ func perfect(hashes []tlog.Hash) tlog.Hash {
 // nothing (RFC 6962 §2.1).
 func (t *tree) root() tlog.Hash {
 	var root tlog.Hash
-	any := false
+	some := false
 	// From the smallest perfect tree on the right to the largest on the left.
 	for _, hashes := range t.edge {
 		for end := len(hashes); end > 0; {
 			width := end & -end
 			h := perfect(hashes[end-width : end])
-			if any {
+			if some {
 				h = tlog.NodeHash(h, root)
 			}
-			root, any = h, true
+			root, some = h, true
 			end -= width
 		}
 	}
-	if !any {
+	if !some {
 		return emptyRoot
 	}
 	return root

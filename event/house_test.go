@@ -230,7 +230,7 @@ func (h *house) receive(b []byte, from netip.AddrPort) {
 // refusal is the answer that an error is.
 func refusal(t *testing.T, err error) *sip.Error {
 	t.Helper()
-	fault, ok := err.(*sip.Error)
+	fault, ok := errors.AsType[*sip.Error](err)
 	if !ok {
 		t.Errorf("no answer but %v", err)
 		return sip.NewError(sip.StatusServerError, "")

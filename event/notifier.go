@@ -262,14 +262,14 @@ func (k *pack) isList() bool { return strings.HasSuffix(k.spec.Name, listSuffix)
 
 func (n *Notifier) shardOf(s string) *shard { return &n.shards[maphash.String(n.seed, s)%shardCount] }
 
-// resource returns the resource somebody watches, making it if asked to.
-func (n *Notifier) resource(k *pack, aor sip.AOR, make bool) *resource {
+// resource returns the resource somebody watches, with missing one that is made if nobody does.
+func (n *Notifier) resource(k *pack, aor sip.AOR, missing bool) *resource {
 	key := resourceKey{k.spec.Name, aor}
 	sh := n.shardOf(aor.String())
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	r := sh.resources[key]
-	if r == nil && make {
+	if r == nil && missing {
 		r = &resource{pack: k, aor: aor}
 		sh.resources[key] = r
 	}
@@ -337,8 +337,8 @@ func expires(m *sip.Message, def, least, most time.Duration) (time.Duration, *si
 
 var errNoRoute = errors.New("no way to the watcher")
 
-// ErrNoPackage is returned for an event package that is not here.
 // ErrTooMany is of a local watcher who would have too many subscriptions.
 var ErrTooMany = errors.New("too many subscriptions")
 
+// ErrNoPackage is returned for an event package that is not here.
 var ErrNoPackage = errors.New("no such event package")

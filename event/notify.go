@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -242,7 +243,7 @@ func (n *Notifier) answered(s *subscription, m *sip.Message, err error) {
 		s.retryAt, s.force = time.Now().Add(after), true
 	case m == nil && s.flow.Proto.Stream() && !over: // the connection ended: it waits for the watcher to come back
 		s.suspended, s.force = true, true
-	case m == nil && err == transaction.ErrLimit && !over:
+	case m == nil && errors.Is(err, transaction.ErrLimit) && !over:
 		s.retryAt, s.force = time.Now().Add(retryLater), true
 	default: // any other failure or silence ends it
 		lost = !over

@@ -315,11 +315,11 @@ func (k *pack) accept(m *sip.Message) (v View, partial string, fault *sip.Error)
 		v.Type = k.spec.Types[0]
 		return v, "", nil
 	}
-	any := false
+	wild := false
 	_ = m.EachItem(sip.HeaderAccept, func(item string) bool {
 		typ, _, _ := strings.Cut(item, ";")
 		typ = strings.ToLower(strings.TrimSpace(typ))
-		any = any || typ == "*/*" || typ == "application/*"
+		wild = wild || typ == "*/*" || typ == "application/*"
 		for _, t := range k.spec.Types {
 			if t != typ {
 				continue
@@ -340,7 +340,7 @@ func (k *pack) accept(m *sip.Message) (v View, partial string, fault *sip.Error)
 	})
 	switch {
 	case v.Type != "":
-	case any || m.Get(sip.HeaderAccept) == "":
+	case wild || m.Get(sip.HeaderAccept) == "":
 		v.Type = k.spec.Types[0]
 	default: // RFC 3261 §21.4.7
 		return v, "", sip.NewError(sip.StatusNotAcceptable, "", sip.Field{Name: "Accept", Value: strings.Join(k.spec.Types, ", ")})

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"errors"
 
 	"go.uber.org/zap"
 )
@@ -58,7 +59,7 @@ func (v *views) body(view View) *made {
 	if !v.composed {
 		v.composed, v.err = true, errPanic
 		v.n.contain(v.r, func() { v.state, v.err = v.n.compose(v.n.ctx, v.r) })
-		if v.err != nil && v.err != errPanic { // which is counted
+		if v.err != nil && !errors.Is(v.err, errPanic) { // which is counted
 			v.n.Counters.Failed.Add(1)
 			v.n.o.Log.Warn("compose event state", zap.String("event", v.r.pack.spec.Name), zap.String("aor", v.r.aor.String()), zap.Error(v.err))
 		}

@@ -50,6 +50,13 @@ type attrOf struct {
 	name xmltree.Name
 }
 
+// some marks an element of which something below is included, and lets it be a part that is.
+func (m *marks) some(e *xmltree.Element) {
+	if !m.part[e] {
+		m.part[e] = false
+	}
+}
+
 func (m *marks) include(doc *xmltree.Element, s *selector) {
 	s.elements(doc, func(e *xmltree.Element) {
 		switch {
@@ -57,12 +64,12 @@ func (m *marks) include(doc *xmltree.Element, s *selector) {
 			m.part[e] = true
 		case s.attr != nil:
 			m.attrs[attrOf{e, *s.attr}] = true
-			m.part[e] = m.part[e]
+			m.some(e)
 		default:
 			m.whole[e] = true
 		}
 		for p := e; p != doc && p.Parent != nil; p = p.Parent {
-			m.part[p.Parent] = m.part[p.Parent]
+			m.some(p.Parent)
 		}
 	})
 }

@@ -32,7 +32,7 @@ func (c *composer) hard(ctx context.Context, h HardState) error {
 	}
 	d, err := check(c.resource, root)
 	if err != nil {
-		return nil // what could not be published is not told either
+		return nil //nolint:nilerr // what could not be published is not told either
 	}
 	c.sources = append(c.sources, source{Publication: &event.Publication{ID: "hard"}, doc: d, hard: true})
 	return nil

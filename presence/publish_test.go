@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -54,10 +55,11 @@ func TestMayPublish(t *testing.T) {
 	if err := p.MayPublish(context.Background(), alice(t), alice(t)); err != nil {
 		t.Error(err)
 	}
-	if err, ok := p.MayPublish(context.Background(), aor(t, "sip:bob@example.com"), alice(t)).(*sip.Error); !ok || err.Status != 403 {
+	if err, ok := errors.AsType[*sip.Error](p.MayPublish(context.Background(), aor(t, "sip:bob@example.com"), alice(t))); !ok || err.Status != 403 {
 		t.Error(err)
 	}
-	if _, _, _, err := p.Parse(alice(t), "text/plain", []byte("hello"), nil); err.(*sip.Error).Status != 415 {
+	_, _, _, err := p.Parse(alice(t), "text/plain", []byte("hello"), nil)
+	if fault, ok := errors.AsType[*sip.Error](err); !ok || fault.Status != 415 {
 		t.Error(err)
 	}
 }

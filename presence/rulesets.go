@@ -94,8 +94,8 @@ func (r *RuleSets) Judge(ctx context.Context, resource, watcher sip.AOR) (event.
 		return r.policy.general(watcher), nil
 	}
 	rules, err := r.rules(resource, doc)
-	if err != nil { // a document that can't be read hides its owner
-		return event.Verdict{Standing: event.Refused, Rule: "rules can't be read: " + err.Error()}, nil
+	if err != nil {
+		return event.Verdict{Standing: event.Refused, Rule: "rules can't be read: " + err.Error()}, nil //nolint:nilerr // such a document hides its owner
 	}
 	var sphere string
 	if rules.Spheres() {

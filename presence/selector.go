@@ -153,7 +153,7 @@ func (r *pathReader) name(element bool) (xmltree.Name, error) {
 // expression reads what stands in brackets, the closing one included. "and" binds
 // closer than "or", as in XPath.
 func (r *pathReader) expression() ([][]test, error) {
-	any := [][]test{nil}
+	either := [][]test{nil}
 	for {
 		if r.tests++; r.tests > maxTests {
 			return nil, errTooLong
@@ -162,14 +162,14 @@ func (r *pathReader) expression() ([][]test, error) {
 		if err != nil {
 			return nil, err
 		}
-		last := &any[len(any)-1]
+		last := &either[len(either)-1]
 		*last = append(*last, t)
 		switch {
 		case r.take("]"):
-			return any, nil
+			return either, nil
 		case r.take("and"):
 		case r.take("or"):
-			any = append(any, nil)
+			either = append(either, nil)
 		default:
 			return nil, errSelector
 		}

@@ -23,20 +23,20 @@ type backend struct{ *Server }
 var _ api.Backend = backend{}
 
 // Problems implements api.Backend.
-func (s backend) Problems(ctx context.Context) []string {
+func (b backend) Problems(ctx context.Context) []string {
 	var list []string
-	if s.bound.Load() == nil {
+	if b.bound.Load() == nil {
 		list = append(list, "listeners: not open yet")
 	}
-	if s.draining.Load() {
+	if b.draining.Load() {
 		list = append(list, "server: stopping")
 	}
-	if s.store.Ping(ctx) != nil {
+	if b.store.Ping(ctx) != nil {
 		list = append(list, "store: not available")
-	} else if away, ok := s.clockAway(ctx); ok && away > maxClockAway {
+	} else if away, ok := b.clockAway(ctx); ok && away > maxClockAway {
 		list = append(list, "clock: "+away.Round(time.Millisecond).String()+" away from the store's, expiries would be wrong")
 	}
-	if s.journal.Err() != nil {
+	if b.journal.Err() != nil {
 		list = append(list, "journal: not writing, messages are refused")
 	}
 	return list
@@ -47,8 +47,8 @@ func (s backend) Problems(ctx context.Context) []string {
 const maxClockAway = 2 * time.Second
 
 // clockAway compares the clock with the store's, if the store has one.
-func (s backend) clockAway(ctx context.Context) (away time.Duration, ok bool) {
-	clock, ok := s.store.(interface {
+func (b backend) clockAway(ctx context.Context) (away time.Duration, ok bool) {
+	clock, ok := b.store.(interface {
 		Time(ctx context.Context) (time.Time, error)
 	})
 	if !ok {
@@ -59,32 +59,32 @@ func (s backend) clockAway(ctx context.Context) (away time.Duration, ok bool) {
 }
 
 // Metrics implements api.Backend.
-func (s backend) Metrics() http.Handler {
-	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+func (b backend) Metrics() http.Handler {
+	return promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
 // Users implements api.Backend.
-func (s backend) Users() api.Users { return users{api.NewUsers(s.directory), s.Server} }
+func (b backend) Users() api.Users { return users{api.NewUsers(b.directory), b.Server} }
 
 // Registrations implements api.Backend.
-func (s backend) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {
+func (b backend) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {
 	list := []api.Registration{}
 	if aor != "" {
 		a, err := sip.ParseAORString(aor)
 		if err != nil {
 			return nil, errors.Join(api.ErrInvalid, err)
 		}
-		known, err := s.directory.Has(ctx, a)
+		known, err := b.directory.Has(ctx, a)
 		if err != nil {
 			return nil, err
 		}
 		if !known {
 			return nil, api.ErrNotFound
 		}
-		bindings, err := s.registrar.Lookup(ctx, a)
+		bindings, err := b.registrar.Lookup(ctx, a)
 		return appendRegistrations(list, bindings), err
 	}
-	for bindings, err := range s.registrar.List(ctx) {
+	for bindings, err := range b.registrar.List(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -112,25 +112,25 @@ func appendRegistrations(list []api.Registration, bindings []registrar.Binding) 
 }
 
 // Status implements api.Backend.
-func (s backend) Status(ctx context.Context) (api.Status, error) {
-	cfg := s.cfg.Load()
+func (b backend) Status(ctx context.Context) (api.Status, error) {
+	cfg := b.cfg.Load()
 	st := api.Status{
-		PID: os.Getpid(), Started: s.started, Config: cfg.Path, Domains: s.domains, HTTP: s.HTTPAddr(), Problems: s.Problems(ctx),
+		PID: os.Getpid(), Started: b.started, Config: cfg.Path, Domains: b.domains, HTTP: b.HTTPAddr(), Problems: b.Problems(ctx),
 	}
-	for i, a := range s.Addrs() {
+	for i, a := range b.Addrs() {
 		st.Listen = append(st.Listen, api.Address{Transport: cfg.Listen[i].Transport, Address: a.String()})
 	}
 	return st, nil
 }
 
 // Reload implements api.Backend: it reads the file again.
-func (s backend) Reload(context.Context) error {
-	cfg, err := config.Load(s.cfg.Load().Path)
+func (b backend) Reload(context.Context) error {
+	cfg, err := config.Load(b.cfg.Load().Path)
 	if err != nil {
 		return err
 	}
-	return s.Server.Reload(cfg)
+	return b.Server.Reload(cfg)
 }
 
 // Streams implements api.Backend.
-func (s backend) Streams() *api.Streams { return &s.streams }
+func (b backend) Streams() *api.Streams { return &b.streams }

@@ -30,7 +30,7 @@ func (h hardState) HardState(ctx context.Context, user sip.AOR) (*xmltree.Elemen
 	}
 	root, err := xmltree.Parse(doc.Body, xmltree.Limits{Bytes: presence.MaxBytes})
 	if err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // what presence could not have taken is no state
 	}
 	return root, nil
 }

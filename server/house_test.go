@@ -279,12 +279,6 @@ type session struct {
 	count     int
 }
 
-// newSession asks for a nonce.
-func newSession(c *client, uri string) *session {
-	c.t.Helper()
-	return c.session(c.ask(c.request("MESSAGE", uri, "")))
-}
-
 // session answers a challenge.
 func (c *client) session(m *sip.Message) *session {
 	c.t.Helper()

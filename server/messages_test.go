@@ -64,7 +64,7 @@ func TestBotSends(t *testing.T) {
 	go func() {
 		if m := alice.next(30 * time.Second); m != nil && m.IsRequest() {
 			alice.send(string(reply(m, 200)))
-			if m.Body() != "hello" || strings.Contains(string(m.Raw()), token) {
+			if m.Body() != "hello" || strings.Contains(m.Raw(), token) {
 				t.Errorf("alice got\n%s", m.Raw())
 			}
 		}

@@ -13,12 +13,12 @@ import (
 )
 
 // account parses the address of an account that exists.
-func (s backend) account(ctx context.Context, aor string) (sip.AOR, error) {
+func (b backend) account(ctx context.Context, aor string) (sip.AOR, error) {
 	a, err := sip.ParseAORString(aor)
 	if err != nil {
 		return a, errors.Join(api.ErrInvalid, err)
 	}
-	known, err := s.directory.Has(ctx, a)
+	known, err := b.directory.Has(ctx, a)
 	switch {
 	case err != nil:
 		return a, err
@@ -29,16 +29,16 @@ func (s backend) account(ctx context.Context, aor string) (sip.AOR, error) {
 }
 
 // Presence implements api.Backend.
-func (s backend) Presence(ctx context.Context, aor string) (api.Presence, error) {
-	a, err := s.account(ctx, aor)
+func (b backend) Presence(ctx context.Context, aor string) (api.Presence, error) {
+	a, err := b.account(ctx, aor)
 	if err != nil {
 		return api.Presence{}, err
 	}
-	return s.presenceOf(ctx, a)
+	return b.presenceOf(ctx, a)
 }
 
-func (s backend) presenceOf(ctx context.Context, aor sip.AOR) (api.Presence, error) {
-	body, published, err := s.notifier.Look(ctx, presence.Name, aor, event.View{Type: presence.TypePIDF})
+func (b backend) presenceOf(ctx context.Context, aor sip.AOR) (api.Presence, error) {
+	body, published, err := b.notifier.Look(ctx, presence.Name, aor, event.View{Type: presence.TypePIDF})
 	if err != nil {
 		return api.Presence{}, err
 	}
@@ -53,7 +53,7 @@ func (s backend) presenceOf(ctx context.Context, aor sip.AOR) (api.Presence, err
 			Created: o.Created, Changed: o.Changed, Expires: o.Expires, Lost: o.Lost,
 		})
 	}
-	hard, err := hardState{s.documents}.HardState(ctx, aor)
+	hard, err := hardState{b.documents}.HardState(ctx, aor)
 	if err != nil {
 		return p, err
 	}
@@ -61,7 +61,7 @@ func (s backend) presenceOf(ctx context.Context, aor sip.AOR) (api.Presence, err
 		document := hard.Document()
 		p.Permanent = &api.Permanent{State: stateOf(document), Document: string(document)}
 	}
-	bindings, err := s.registrar.Lookup(ctx, aor)
+	bindings, err := b.registrar.Lookup(ctx, aor)
 	p.Registrations = appendRegistrations(p.Registrations, bindings)
 	return p, err
 }
@@ -76,7 +76,7 @@ func stateOf(document []byte) api.State {
 }
 
 // Subscriptions implements api.Backend.
-func (s backend) Subscriptions(ctx context.Context, aor string) ([]api.Subscription, error) {
+func (b backend) Subscriptions(ctx context.Context, aor string) ([]api.Subscription, error) {
 	var a sip.AOR
 	if aor != "" {
 		var err error
@@ -85,11 +85,11 @@ func (s backend) Subscriptions(ctx context.Context, aor string) ([]api.Subscript
 		}
 	}
 	list := []api.Subscription{}
-	for _, o := range s.notifier.Subscriptions(a) {
+	for _, o := range b.notifier.Subscriptions(a) {
 		list = append(list, subscriptionOf(&o))
 	}
 	if len(list) == 0 && aor != "" { // a list that is watched is no account
-		_, err := s.account(ctx, aor)
+		_, err := b.account(ctx, aor)
 		return list, err
 	}
 	return list, nil
@@ -104,25 +104,25 @@ func subscriptionOf(o *event.SubscriptionInfo) api.Subscription {
 }
 
 // Explain implements api.Backend.
-func (s backend) Explain(ctx context.Context, watcher, presentity string) (api.Explanation, error) {
-	w, err := s.account(ctx, watcher)
+func (b backend) Explain(ctx context.Context, watcher, presentity string) (api.Explanation, error) {
+	w, err := b.account(ctx, watcher)
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	a, err := s.account(ctx, presentity)
+	a, err := b.account(ctx, presentity)
 	if err != nil {
 		return api.Explanation{}, err
 	}
 	x := api.Explanation{Watcher: w.String(), Presentity: a.String(), Standing: "refused", Subscriptions: []api.Subscription{}}
-	if x.Presence, err = s.presenceOf(ctx, a); err != nil {
+	if x.Presence, err = b.presenceOf(ctx, a); err != nil {
 		return x, err
 	}
-	for _, o := range s.notifier.Subscriptions(a) {
+	for _, o := range b.notifier.Subscriptions(a) {
 		if o.Event == presence.Name && o.Watcher == w && o.Resource == a {
 			x.Subscriptions = append(x.Subscriptions, subscriptionOf(&o))
 		}
 	}
-	verdict, err := s.notifier.Judge(ctx, presence.Name, w, a)
+	verdict, err := b.notifier.Judge(ctx, presence.Name, w, a)
 	var refusal *sip.Error
 	switch {
 	case errors.As(err, &refusal):
@@ -139,7 +139,7 @@ func (s backend) Explain(ctx context.Context, watcher, presentity string) (api.E
 		return x, nil
 	}
 	if x.Standing = verdict.Standing.String(); verdict.Standing == event.Active {
-		body, _, err := s.notifier.Look(ctx, presence.Name, a, event.View{Class: verdict.Class, Type: presence.TypePIDF})
+		body, _, err := b.notifier.Look(ctx, presence.Name, a, event.View{Class: verdict.Class, Type: presence.TypePIDF})
 		if err != nil {
 			return x, err
 		}

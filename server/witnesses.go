@@ -192,7 +192,7 @@ func (s *Server) stamp(ctx context.Context, folder archive.Folder, size int64) (
 	signed := s.journal.NewestCheckpoint()
 	cp, err := archive.ParseCheckpoint(signed)
 	if err != nil || cp.Size == size {
-		return size, nil // nothing new to state
+		return size, nil //nolint:nilerr // there is nothing new to state
 	}
 	token, at, err := timestamp.Request(ctx, s.authority.client, s.authority.url, signed, s.authority.roots)
 	if err == nil {

@@ -11,8 +11,9 @@ import (
 // scope there (RFC 4825 §8.2.3, §8.2.4).
 func putElement(root *xmltree.Element, s *Selector, body []byte, l xmltree.Limits, base string) (next *xmltree.Element, created bool, err error) {
 	last := len(s.steps) - 1
-	parent, depth := (*xmltree.Element)(nil), 0
+	var parent *xmltree.Element
 	if last > 0 {
+		var depth int
 		if parent, depth = resolve(root, s.steps[:last]); parent == nil {
 			return nil, false, noParent(base, s, depth)
 		}

@@ -197,8 +197,8 @@ func editNode(old *Document, s *Selector, body []byte, l xmltree.Limits, base st
 		return edit{}, false, err
 	}
 	root := tree.Clone()
-	switch {
-	case s.terminal == attribute:
+	switch s.terminal {
+	case attribute:
 		created, err = putAttribute(root, s, body, l, base)
 	default:
 		root, created, err = putElement(root, s, body, l, base)

@@ -275,7 +275,7 @@ func TestNodes(t *testing.T) {
 	if !strings.Contains(a.body, "<ancestor>/xcap/resource-lists/users/sip:alice@example.com/index/~~/resource-lists</ancestor>") {
 		t.Error(a.body)
 	}
-	a = w.wantConflict("no-parent", "PUT", strings.Replace(path, "/index/", "/other/", 1), el, dave)
+	w.wantConflict("no-parent", "PUT", strings.Replace(path, "/index/", "/other/", 1), el, dave)
 	w.wantConflict("no-parent", "PUT", strings.Replace(listsPath, "/index", "/a/b", 1), listsMIME, lists)
 
 	w.want(201, "PUT", node+"/display-name/@xml:lang?xmlns(xml=http://www.w3.org/XML/1998/namespace)", att, `"en"`)

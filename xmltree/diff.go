@@ -10,15 +10,15 @@ import (
 const diffCells = 250_000
 
 // Diff returns operations, elements of the namespace, that make old into what is
-// equal to new but for white space between elements, comments and processing
-// instructions: Patch(old, Diff(old, new, space)) is new. Selectors name elements
+// equal to next but for white space between elements, comments and processing
+// instructions: Patch(old, Diff(old, next, space)) is next. Selectors name elements
 // by position alone, so they need no prefixes. There are none if both are equal.
 //
 // Elements that are alike in name and in their attributes id, name, uri and entity
 // are taken for the same one.
-func Diff(old, new *Element, space string) []*Element {
+func Diff(old, next *Element, space string) []*Element {
 	d := differ{space: space}
-	d.element(old, new, "/*")
+	d.element(old, next, "/*")
 	return d.ops
 }
 

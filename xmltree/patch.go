@@ -137,7 +137,8 @@ func (p *patcher) add(op *Element, s *selector, e *Element) *PatchError {
 
 // beside adds siblings (RFC 5261 §4.3.4).
 func (p *patcher) beside(op *Element, s *selector, e *Element, after bool) (err *PatchError) {
-	parent, i := e, 0
+	parent := e
+	var i int
 	switch s.last.kind {
 	case elementNode:
 		if e == p.root {
@@ -320,7 +321,8 @@ func (p *patcher) remove(op *Element, s *selector, e *Element) *PatchError {
 		return fault("invalid-patch-directive", "remove with content")
 	}
 	ws, hasWS := op.Attr("", "ws")
-	parent, i := e, 0
+	parent := e
+	var i int
 	switch s.last.kind {
 	case elementNode:
 		if e == p.root {

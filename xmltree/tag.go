@@ -261,7 +261,7 @@ func (p *parser) cutName(start, colon int) (prefix, local string, err error) {
 	return p.s[start:colon], p.s[colon+1 : p.i], nil
 }
 
-func (p *parser) skipSpace() (any bool) {
+func (p *parser) skipSpace() (skipped bool) {
 	start := p.i
 	for p.i < len(p.s) && isSpaceByte(p.s[p.i]) {
 		p.i++

@@ -292,19 +292,19 @@ func (e *Element) Clone() *Element {
 		return c
 	}
 	for p := range e.All() {
-		c.inherit(e, p, p.Prefix)
+		inherit(c, e, p, p.Prefix)
 		for _, a := range p.Attrs {
 			if a.Prefix != "" {
-				c.inherit(e, p, a.Prefix)
+				inherit(c, e, p, a.Prefix)
 			}
 		}
 	}
 	return c
 }
 
-// inherit declares at the clone c of e what the prefix means at p, if that is
+// inherit declares at c, the clone of e, what the prefix means at p, if that is
 // declared above e.
-func (c *Element) inherit(e, p *Element, prefix string) {
+func inherit(c, e, p *Element, prefix string) {
 	for s := p; ; s = s.Parent {
 		if slices.ContainsFunc(s.Decls, func(d Decl) bool { return d.Prefix == prefix }) {
 			return

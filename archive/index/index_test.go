@@ -29,7 +29,6 @@ type record struct {
 	stop    func()
 	r       *rand.Rand
 	ids     []archive.ID
-	flags   int
 	load    func() index.Load
 }
 

@@ -16,7 +16,7 @@ const (
 )
 
 // rests is how long the follower rests after a piece of work, in times of what the piece took.
-var rests = [...]time.Duration{Quiet: 0, Loaded: 1, Busy: 127}
+var rests = [...]int{Quiet: 0, Loaded: 1, Busy: 127}
 
 // pieceRecords is how many records are read, or written, in one piece of work: that takes less than a millisecond.
 const pieceRecords = 32
@@ -42,7 +42,7 @@ func (p *pacer) end() {
 		p.load = Quiet
 	}
 	runtime.Gosched()
-	for rest := rests[p.load] * time.Since(p.began); rest > 0 && !p.x.waited(); rest -= poll {
+	for rest := time.Duration(rests[p.load]) * time.Since(p.began); rest > 0 && !p.x.waited(); rest -= poll {
 		select {
 		case <-p.ended:
 			rest = 0

@@ -99,7 +99,7 @@ func (p *plan) expression(q *archive.Query) string {
 		letters = []string{letter(p.types[0])}
 	}
 	var parts []string
-	any := func(terms ...string) {
+	either := func(terms ...string) {
 		for i, t := range terms {
 			terms[i] = `"` + t + `"`
 		}
@@ -114,7 +114,7 @@ func (p *plan) expression(q *archive.Query) string {
 				}
 			}
 		}
-		any(terms...)
+		either(terms...)
 	}
 	each := func(values []string, fold func(string) string, kinds ...string) {
 		for _, v := range values {
@@ -142,7 +142,7 @@ func (p *plan) expression(q *archive.Query) string {
 	}
 	for _, t := range q.Text {
 		if w := archive.Words(t); w != "" {
-			any(w)
+			either(w)
 		}
 	}
 	return strings.Join(parts, " AND ")

@@ -30,10 +30,10 @@ const keyBytes = 32
 type File struct{ aead cipher.AEAD }
 
 // LoadFile reads the master key, 64 hex digits, and makes it when the file is
-// not there and make is set. A file that others than its owner can read is refused.
-func LoadFile(path string, make bool) (*File, error) {
+// not there and missing is set. A file that others than its owner can read is refused.
+func LoadFile(path string, missing bool) (*File, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && make {
+	if errors.Is(err, fs.ErrNotExist) && missing {
 		var key [keyBytes]byte
 		_, _ = rand.Read(key[:]) // crypto/rand.Read never returns an error
 		text = hex.AppendEncode(nil, key[:])

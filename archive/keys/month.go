@@ -64,16 +64,16 @@ type month struct {
 	live   map[author]int // the key that an author's content is sealed with
 }
 
-// openMonth opens the file of a month. Without make it may not exist; then
-// the error is fs.ErrNotExist.
-func openMonth(dir string, number int, make, readOnly bool) (*month, error) {
+// openMonth opens the file of a month. One that is not there is made
+// if missing is set; else the error is fs.ErrNotExist.
+func openMonth(dir string, number int, missing, readOnly bool) (*month, error) {
 	path := filepath.Join(dir, monthName(number))
 	mode := os.O_RDWR
 	if readOnly {
 		mode = os.O_RDONLY
 	}
 	f, err := os.OpenFile(path, mode, 0)
-	if errors.Is(err, fs.ErrNotExist) && make {
+	if errors.Is(err, fs.ErrNotExist) && missing {
 		var head [slotBytes]byte
 		copy(head[:], magic)
 		if err := create(path, head[:]); err != nil {

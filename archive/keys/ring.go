@@ -328,12 +328,12 @@ func (r *Ring) keyByID(id ID) (*dataKey, error) {
 	return k, nil
 }
 
-// month returns the file of a month. r.mu is held.
-func (r *Ring) month(number int, make bool) (*month, error) {
+// month returns the file of a month, with missing one that is made if it is not there. r.mu is held.
+func (r *Ring) month(number int, missing bool) (*month, error) {
 	if m := r.months[number]; m != nil {
 		return m, nil
 	}
-	m, err := openMonth(r.dir, number, make, r.lock == nil)
+	m, err := openMonth(r.dir, number, missing, r.lock == nil)
 	if err == nil {
 		r.months[number] = m
 	}

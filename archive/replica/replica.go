@@ -159,7 +159,7 @@ func (r *Replica) copy(ctx context.Context, folder archive.Folder, signed []byte
 	}
 	cp, err := archive.ParseCheckpoint(signed)
 	if err != nil {
-		return nil // none yet
+		return nil //nolint:nilerr // there is none yet
 	}
 	r.mu.Lock()
 	known := r.state.Size >= cp.Size

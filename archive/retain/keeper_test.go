@@ -218,7 +218,7 @@ func TestPurge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if now == later && len(done) > 0 && (done[0].Contents != 1 || done[0].Held != 1 || done[0].Classes["short"] != 1) {
+		if now.Equal(later) && len(done) > 0 && (done[0].Contents != 1 || done[0].Held != 1 || done[0].Classes["short"] != 1) {
 			t.Errorf("%+v", done)
 		}
 	}

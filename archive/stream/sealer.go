@@ -203,7 +203,7 @@ func (t *tenure) run(ctx context.Context) error {
 			old = false
 			t.forget()
 		case n == 0 && closing:
-			return nil
+			return nil //nolint:nilerr // that the journal closes is no fault
 		}
 		if !closing && ctx.Err() != nil {
 			return context.Cause(ctx)

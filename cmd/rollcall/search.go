@@ -25,7 +25,7 @@ type finder struct {
 func (a *app) recordServer(c *cobra.Command) (*api.Client, *time.Location, error) {
 	cfg, err := a.load()
 	if err != nil {
-		return nil, nil, nil // the error is told where the files are opened
+		return nil, nil, nil //nolint:nilerr // it is told where the files are opened
 	}
 	client, err := api.Dial(c.Context(), cfg.Socket())
 	if errors.Is(err, api.ErrNoServer) {

@@ -107,7 +107,7 @@ func TestReleasedMemory(t *testing.T) {
 				t.Fatal("a new transaction has an old request")
 			}
 		}
-		if want := string(request(t, "MESSAGE", "z9hG4bKquick").Raw()); text != want {
+		if want := request(t, "MESSAGE", "z9hG4bKquick").Raw(); text != want {
 			t.Error("the strings of a request did not outlive it")
 		}
 		if got := open.Request().Via().Branch; got != "z9hG4bKopen" {

@@ -126,8 +126,8 @@ func TestChanges(t *testing.T) {
 	second := f.put("index", strings.Replace(friends, "</list>", `<entry uri="sip:carol@example.com" x:a="2"/></list>`, 1))
 	two := f.take(f.alice, uris...)
 
-	body, any := Changes(empty, one, Aggregate, root)
-	if e := diff(t, body); !any || len(e.Nodes) != 1 || !strings.Contains(e.String(), `new-etag="`+strings.ReplaceAll(first.ETag, `"`, "&quot;")) {
+	body, some := Changes(empty, one, Aggregate, root)
+	if e := diff(t, body); !some || len(e.Nodes) != 1 || !strings.Contains(e.String(), `new-etag="`+strings.ReplaceAll(first.ETag, `"`, "&quot;")) {
 		t.Error(e)
 	}
 	body, _ = Changes(one, two, NoPatching, root)
@@ -154,7 +154,7 @@ func TestChanges(t *testing.T) {
 	if e.Child(diffSpace, "element") == nil {
 		t.Error("a component that came is not told", e)
 	}
-	if _, any := Changes(two, two, Aggregate, root); any {
+	if _, some := Changes(two, two, Aggregate, root); some {
 		t.Error("nothing changed")
 	}
 	if err := f.docs.Delete(context.Background(), f.alice, xcap.ResourceLists, "index"); err != nil {
