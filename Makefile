@@ -68,9 +68,9 @@ bench: ## measure beside Kamailio on this machine and print the ratios (BENCH_AR
 	@.ci/packages $(BENCH_PACKAGES)
 	@$(GO) run ./bench/compare $(BENCH_ARGS)
 
-nightly: test-packages ## the long runs: NIGHTLY (20) kills under load, fuzzing, race detector
+nightly: test-packages ## the long runs: NIGHTLY (20) kills under load, linters, fuzzing, race detector
 	@ROLLCALL_NIGHTLY=$(NIGHTLY) $(GO) run ./.ci/testsum -count=1 -timeout 3h ./integration/...
-	@$(MAKE) fuzz race
+	@$(MAKE) lint fuzz race
 
 conformance: ## regenerate docs/conformance.md from the RFC citations in the source
 	$(GO) run ./rfc/conformance
