@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"rollcall/archive"
+	"rollcall/store"
 )
 
 const (
@@ -37,6 +40,9 @@ var kinds = []struct {
 	{ErrUnderWay, "under_way", http.StatusConflict},
 	{ErrReused, "reused", http.StatusUnprocessableEntity},
 	{ErrBusy, "busy", http.StatusServiceUnavailable},
+	{store.ErrUnavailable, "busy", http.StatusServiceUnavailable},
+	{archive.ErrUnavailable, "busy", http.StatusServiceUnavailable},
+	{archive.ErrBusy, "busy", http.StatusServiceUnavailable},
 }
 
 // importLine is one line of the answer to an import: progress, the result, or a failure.

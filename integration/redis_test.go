@@ -60,6 +60,13 @@ func TestRedisGoesAway(t *testing.T) {
 			if after, err := strconv.Atoi(a.get("Retry-After")); a.status() != 503 || err != nil || after < 1 {
 				t.Errorf("REGISTER without Redis: %s, Retry-After %q", a.first, a.get("Retry-After"))
 			}
+			res, err := s.control("/api/v1/registrations?aor=sip:bob@example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Body.Close(); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+				t.Errorf("registrations without Redis: %s, Retry-After %q", res.Status, res.Header.Get("Retry-After"))
+			}
 			if status, _ := s.get("/healthz"); status != 200 || !s.alive() {
 				t.Errorf("/healthz without Redis: %d", status)
 			}

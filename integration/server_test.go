@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -191,6 +192,14 @@ func (s *server) get(path string) (int, string) {
 	var body bytes.Buffer
 	body.ReadFrom(res.Body)
 	return res.StatusCode, body.String()
+}
+
+// control asks the control socket.
+func (s *server) control(path string) (*http.Response, error) {
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.data, "rollcall.sock"))
+	}}}
+	return client.Get("http://control" + path)
 }
 
 // eventually tries check until it returns nil.

@@ -78,7 +78,7 @@ func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort
 	kept, version, ok, err := table.Get(ctx, owner, "")
 	switch {
 	case err != nil:
-		return api.SentMessage{}, unavailable(err)
+		return api.SentMessage{}, err
 	case !ok:
 	case !hmac.Equal(kept.Of, next.Of):
 		return api.SentMessage{}, fmt.Errorf("%w: another message was sent with this Idempotency-Key", api.ErrReused)
@@ -104,7 +104,7 @@ func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort
 	if version, err = table.Apply(ctx, owner, version, put); errors.Is(err, store.ErrConflict) {
 		return api.SentMessage{}, underWay
 	} else if err != nil {
-		return api.SentMessage{}, unavailable(err)
+		return api.SentMessage{}, err
 	}
 	// Who asks again after a connection that broke is to get this answer.
 	sent, err := b.send(context.WithoutCancel(ctx), t, from, n, next.Call)
@@ -156,12 +156,4 @@ func (b backend) became(o once) (id archive.ID, status int, err error) {
 		return archive.ID{}, 0, fmt.Errorf("look for a message in the record: %w", err)
 	}
 	return id, status, nil
-}
-
-// unavailable says that a fault of the store may pass.
-func unavailable(err error) error {
-	if errors.Is(err, store.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", api.ErrBusy, err)
-	}
-	return err
 }
