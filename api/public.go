@@ -30,7 +30,7 @@ var access = map[string]struct {
 	"GET /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Presence of an account."},
 	"GET /api/v1/presence/stream":              {[]string{"ops", "admin", "bot"}, "Presence of the accounts ?aor= and of the members of ?group= now and as it changes, as server-sent events."},
 	"GET /api/v1/groups":                       {[]string{"ops", "admin", "bot"}, "List groups of accounts."},
-	"GET /api/v1/groups/{name}":                {[]string{"ops", "admin", "bot"}, "Members of a group with their presence."},
+	"GET /api/v1/groups/{name}":                {[]string{"ops", "admin", "bot"}, "Members of a group with their presence, from the ?from=th, up to ?limit=."},
 	"PUT /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Publish for an account; If-Match with the ETag replaces a publication, ?permanent=true sets what holds without one."},
 	"DELETE /api/v1/presence/{aor}":            {[]string{"ops", "admin", "bot"}, "Remove the publication named by If-Match, or with ?permanent=true the permanent state."},
 	"POST /api/v1/messages":                    {[]string{"bot"}, "Send a message from the account of the token; with an Idempotency-Key once, however often it is asked for."},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"rollcall/auth"
 )
@@ -20,8 +21,8 @@ type Watcher interface {
 	SeePresence(ctx context.Context, t auth.Token, aor string) (Presence, error)
 	// Groups lists the groups of accounts.
 	Groups(ctx context.Context, t auth.Token) ([]Group, error)
-	// Group returns a group with its members and their presence: ErrNotFound.
-	Group(ctx context.Context, t auth.Token, name string) (Group, error)
+	// Group returns a group with some of its members and their presence, by name, beginning at the from-th: ErrNotFound.
+	Group(ctx context.Context, t auth.Token, name string, from, limit int) (Group, error)
 }
 
 // Watched is the presence of one account in a stream.
@@ -36,9 +37,13 @@ type Watched struct {
 type Group struct {
 	Name    string    `json:"name"`
 	Address string    `json:"address,omitempty"` // of its list of contacts, for SUBSCRIBE
-	Count   int       `json:"count"`
+	Count   int       `json:"count"`             // of all members
 	Members []Watched `json:"members,omitempty"`
+	Next    int       `json:"next,omitempty"` // where the next page begins, to be given as from=; absent on the last one
 }
+
+// membersDefault is how many members of a group a page has.
+const membersDefault = 1000
 
 // TokenOf returns the token of a request; the zero one at the control socket.
 func TokenOf(ctx context.Context) auth.Token {
@@ -67,7 +72,18 @@ func watchRoutes(mux *http.ServeMux, b Backend) {
 		reply(w, list, err)
 	})
 	mux.HandleFunc("GET /api/v1/groups/{name}", func(w http.ResponseWriter, r *http.Request) {
-		g, err := b.Group(r.Context(), TokenOf(r.Context()), r.PathValue("name"))
+		limit, err := limitOf(r.URL.Query().Get("limit"), membersDefault)
+		from := 0
+		if s := r.URL.Query().Get("from"); err == nil && s != "" {
+			if from, err = strconv.Atoi(s); err != nil || from < 0 {
+				err = fmt.Errorf("%w: from is the next of the page before", ErrInvalid)
+			}
+		}
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		g, err := b.Group(r.Context(), TokenOf(r.Context()), r.PathValue("name"), from, limit)
 		reply(w, g, err)
 	})
 }

@@ -158,12 +158,16 @@ func (s *Server) groupAddress(name string) string {
 }
 
 // Group implements api.Watcher.
-func (b backend) Group(ctx context.Context, t auth.Token, name string) (api.Group, error) {
+func (b backend) Group(ctx context.Context, t auth.Token, name string, from, limit int) (api.Group, error) {
 	members, err := b.membersOf(ctx, t, name)
 	if err != nil {
 		return api.Group{}, err
 	}
 	g := api.Group{Name: name, Address: b.groupAddress(name), Count: len(members)}
+	members = members[min(from, len(members)):]
+	if len(members) > limit {
+		members, g.Next = members[:limit], from+limit
+	}
 	for _, m := range members {
 		w := api.Watched{AOR: m.AOR.String(), Standing: event.Active.String()}
 		p, err := b.SeePresence(ctx, t, w.AOR)

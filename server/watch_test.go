@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -95,6 +96,25 @@ func TestGroupsByToken(t *testing.T) {
 	_, body = h.asToken(h.tokenOf("alice"), "GET", "/api/v1/groups/"+url.PathEscape("Sales Team"), "")
 	if err := json.Unmarshal([]byte(body), &g); err != nil || len(g.Members) != 1 || g.Members[0].Note != "here" { // alice is not among her contacts
 		t.Errorf("%s %v", body, err)
+	}
+	for query, want := range map[string]string{"": "alice bob 0", "?limit=1": "alice 1", "?limit=1&from=1": "bob 0", "?from=9": "0"} {
+		_, body := h.asToken(ops, "GET", "/api/v1/groups/Sales%20Team"+query, "")
+		var page api.Group
+		if err := json.Unmarshal([]byte(body), &page); err != nil {
+			t.Fatalf("%v in %s", err, body)
+		}
+		got := ""
+		for _, m := range page.Members {
+			got += strings.TrimSuffix(strings.TrimPrefix(m.AOR, "sip:"), "@example.com") + " "
+		}
+		if got += strconv.Itoa(page.Next); got != want || page.Count != 2 {
+			t.Errorf("page %q: %s of %d, want %s", query, got, page.Count, want)
+		}
+	}
+	for _, query := range []string{"?limit=0", "?limit=x", "?from=-1", "?from=x"} {
+		if res, body := h.asToken(ops, "GET", "/api/v1/groups/Sales%20Team"+query, ""); res.StatusCode != 400 {
+			t.Errorf("page %q: %d %s", query, res.StatusCode, body)
+		}
 	}
 	if res, _ := h.asToken(ops, "GET", "/api/v1/groups/none", ""); res.StatusCode != 404 {
 		t.Errorf("a group that is not there: %d", res.StatusCode)
