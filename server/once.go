@@ -40,6 +40,7 @@ type once struct {
 	Of     []byte     `json:"of"`   // MAC of the message under its key, which is not kept: so it tells nothing of the text
 	Call   string     `json:"call"` // Call-ID
 	Begun  time.Time  `json:"begun"`
+	Node   string     `json:"node"`             // the server that sends it
 	Status int        `json:"status,omitempty"` // the answer; 0 while there is none
 	Record archive.ID `json:"record,omitzero"`
 }
@@ -68,7 +69,7 @@ func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort
 	if err := json.NewEncoder(mac).Encode(n); err != nil {
 		return api.SentMessage{}, err
 	}
-	next := once{Of: mac.Sum(nil), Call: rand.Text(), Begun: time.Now()}
+	next := once{Of: mac.Sum(nil), Call: rand.Text(), Begun: time.Now(), Node: b.node}
 	underWay := fmt.Errorf("%w: the message with this Idempotency-Key is being sent", api.ErrUnderWay)
 	if !b.programs.begin(owner) {
 		return api.SentMessage{}, underWay
@@ -91,7 +92,7 @@ func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort
 		if err != nil {
 			return api.SentMessage{}, err
 		}
-		if !id.IsZero() {
+		if status != 0 {
 			kept.Record, kept.Status = id, status
 			b.keepOnce(table, owner, version, kept)
 			return sentOf(status, id), nil
@@ -132,17 +133,21 @@ func (b backend) keepOnce(table *store.Table[once], owner string, version store.
 	}
 }
 
-// became looks in the record for a message that had no answer when the server stopped: no ID when
-// it was not recorded, and so was not sent.
+// became looks in the record for a message that had no answer when its server stopped. The status
+// is 0 when it was not recorded, and so was not sent, and 500 when it may have been delivered: there
+// is no outcome, or another server has the record of it.
 func (b backend) became(o once) (id archive.ID, status int, err error) {
+	if o.Node != b.node || b.stream != nil && time.Since(o.Begun) > b.cfg.Load().Archive.StreamKeep.Duration/2 {
+		return id, sip.StatusServerError, nil // not to be found with certainty
+	}
 	end := o.Begun.Add(onceRecorded)
 	done := errors.New("done")
 	err = b.journal.Recent(o.Begun.Add(-time.Second), func(r *archive.Record) error {
 		switch {
-		case r.Archived.After(end):
+		case r.Archived.After(end): // of a stream, which is not in one order, it is zero
 			return done
 		case r.Type == archive.TypeMessage && r.CallID == o.Call:
-			id, status = r.ID, sip.StatusServerError // unless an outcome is found: it may have been delivered
+			id, status = r.ID, sip.StatusServerError // unless an outcome is found
 		case r.Type != archive.TypeOutcome || id.IsZero() || r.Cites != id || r.Status == 0:
 		case r.Disposition == archive.Delivered:
 			status = int(r.Status)

@@ -150,14 +150,14 @@ func TestSentOnceAfterCrash(t *testing.T) {
 	token := auth.Token{ID: id, AOR: "sip:robot@example.com"}
 	b := backend{h.Server}
 	message := api.NewMessage{To: "sip:alice@example.com", Text: "hello"}
-	crashed := func(key, call string) {
+	crashed := func(key, call, node string) {
 		t.Helper()
 		mac := hmac.New(sha256.New, []byte(key))
 		if err := json.NewEncoder(mac).Encode(message); err != nil {
 			t.Fatal(err)
 		}
 		table, owner := newOnce(h.store), sha256.Sum256([]byte(id+"\x00"+key))
-		put, err := table.Put(once{Of: mac.Sum(nil), Call: call, Begun: time.Now().Add(-onceUnderWay)})
+		put, err := table.Put(once{Of: mac.Sum(nil), Call: call, Node: node, Begun: time.Now().Add(-onceUnderWay)})
 		if err == nil {
 			_, err = table.Apply(t.Context(), string(owner[:]), 0, put)
 		}
@@ -169,7 +169,7 @@ func TestSentOnceAfterCrash(t *testing.T) {
 	if err != nil || sent.Record.IsZero() {
 		t.Fatalf("%+v %v", sent, err)
 	}
-	crashed("after", "recorded")
+	crashed("after", "recorded", h.node)
 	for range 2 {
 		if res, again, text := h.ask(secret, "after", hello); res.StatusCode != 202 || again != sent {
 			t.Errorf("recorded before the crash: %d %s, want %+v", res.StatusCode, text, sent)
@@ -178,9 +178,18 @@ func TestSentOnceAfterCrash(t *testing.T) {
 	if n := h.messages(); n != 1 {
 		t.Errorf("%d messages are recorded, want 1", n)
 	}
-	crashed("before", "never")
+	crashed("before", "never", h.node)
 	if res, again, text := h.ask(secret, "before", hello); res.StatusCode != 202 || again.Record.IsZero() || again == sent {
 		t.Errorf("not recorded before the crash: %d %s", res.StatusCode, text)
+	}
+	if n := h.messages(); n != 2 {
+		t.Errorf("%d messages are recorded, want 2", n)
+	}
+	crashed("elsewhere", "unknown", "another")
+	for range 2 {
+		if res, again, text := h.ask(secret, "elsewhere", hello); res.StatusCode != 502 || again.Status != 500 || !again.Record.IsZero() {
+			t.Errorf("another server was sending it: %d %s", res.StatusCode, text)
+		}
 	}
 	if n := h.messages(); n != 2 {
 		t.Errorf("%d messages are recorded, want 2", n)

@@ -74,7 +74,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 	if s.replica, err = openReplica(cfg); err != nil {
 		return nil, err
 	}
-	s.disk = newDisk(log)
+	s.node, s.disk = node, newDisk(log)
 	if err = s.openJournal(cfg, node, log); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,8 @@ type Server struct {
 
 	store      store.Store
 	near       store.Nearer
-	local      bool // the store's hot state is in this process
+	local      bool   // the store's hot state is in this process
+	node       string // name of this server in the record
 	journal    journal
 	stream     *stream.Journal // nil: the journal is a folder of this server alone
 	ring       *keys.Ring      // of the record's content
