@@ -285,12 +285,13 @@ var zeros [roomBytes]byte
 
 // sync makes durable what was written, and acknowledges it.
 func (j *Journal) sync() error {
+	began := time.Now()
 	if j.o.Keys != nil { // no record without the key to it
 		if err := j.o.Keys.Sync(); err != nil {
 			return fmt.Errorf("make keys durable: %w", err)
 		}
 	}
-	if err := j.datasync(); err != nil {
+	if err := j.datasync(began); err != nil {
 		return err
 	}
 	s := j.seg
@@ -361,7 +362,7 @@ func (j *Journal) create() error {
 	if err := j.put(s.header.encode()); err != nil {
 		return err
 	}
-	if err := j.datasync(); err != nil {
+	if err := j.datasync(time.Now()); err != nil {
 		return err
 	}
 	if err := j.syncFolder(); err != nil {
@@ -385,7 +386,7 @@ func (j *Journal) rotate() error {
 	if err := s.f.Truncate(s.off); err != nil {
 		return fmt.Errorf("cut %s to its length: %w", s.name, err)
 	}
-	if err := j.datasync(); err != nil {
+	if err := j.datasync(time.Now()); err != nil {
 		return err
 	}
 	j.prev = link{id: s.header.id, length: s.off, crc: s.crc}
@@ -476,10 +477,10 @@ func (j *Journal) hook(op Op, bytes int) error {
 	return j.o.Hook(op, bytes)
 }
 
-// datasync makes the bytes of the segment durable, and the length it has.
-func (j *Journal) datasync() error {
+// datasync makes the bytes of the segment durable, and the length it has. Began is when
+// that was begun with, the keys to them included.
+func (j *Journal) datasync(began time.Time) error {
 	if j.o.Synced != nil {
-		began := time.Now()
 		defer func() { j.o.Synced(time.Since(began)) }()
 	}
 	if err := j.hook(OpSync, 0); err != nil {

@@ -29,7 +29,7 @@ type Options struct {
 	// Began is called when a segment was begun, and so all before it are
 	// finished. It may be nil, and must not block.
 	Began func()
-	// Synced is told how long the disk took for each sync. It may be nil, and must not block.
+	// Synced is told how long the disk took for each sync, of keys and records together. It may be nil, and must not block.
 	Synced func(took time.Duration)
 	// Run is given what makes the calls of AppendFunc for some records that became
 	// durable together. It does not wait for them, and has them made once, soon, on

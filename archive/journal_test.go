@@ -154,8 +154,9 @@ func TestRoomAhead(t *testing.T) {
 
 func TestSyncTimes(t *testing.T) {
 	const slow = 20 * time.Millisecond
-	var told atomic.Uint64
+	var told, withKeys atomic.Uint64
 	j := open(t, t.TempDir(), Options{
+		Keys: slowKeys(slow),
 		Hook: func(op Op, _ int) error {
 			if op == OpSync {
 				time.Sleep(slow)
@@ -164,6 +165,9 @@ func TestSyncTimes(t *testing.T) {
 		},
 		Synced: func(took time.Duration) {
 			told.Add(1)
+			if took >= 2*slow {
+				withKeys.Add(1)
+			}
 			if took < slow || took > 100*slow {
 				t.Errorf("a sync of %v or a little more took %v, it is said", slow, took)
 			}
@@ -176,4 +180,18 @@ func TestSyncTimes(t *testing.T) {
 	if n := j.Stats().Syncs; told.Load() != n || n < 3 {
 		t.Errorf("%d syncs, told of %d", n, told.Load())
 	}
+	if n := withKeys.Load(); n < 3 {
+		t.Errorf("the time of the keys is in %d syncs, want 3 at least", n)
+	}
 }
+
+// slowKeys seal nothing, and take so long to be durable.
+type slowKeys time.Duration
+
+func (s slowKeys) Seal(dst []byte, _ string, _ time.Time, _ ID, plain []byte) ([]byte, error) {
+	return append(append(dst, make([]byte, keyID)...), plain...), nil
+}
+
+func (s slowKeys) Open(dst []byte, _ ID, _ []byte) ([]byte, error) { return dst, ErrNoKey }
+
+func (s slowKeys) Sync() error { time.Sleep(time.Duration(s)); return nil }

@@ -17,7 +17,7 @@ func FuzzCompose(f *testing.F) {
 	f.Add("sip:bob@example.com", "a\r\n\r\nb", "text/html; charset=\"utf-8\"", "x: y")
 	f.Add("sip:bob@example.com>\r\nX: y", "x", "text/plain\r\nX: y", "a\r\nb")
 	f.Fuzz(func(t *testing.T, to, text, kind, subject string) {
-		m, err := backend{s}.compose(aor(t, "robot"), "token-x", netip.MustParseAddrPort("192.0.2.1:4711"), "call", api.NewMessage{To: to, Text: text, ContentType: kind, Subject: subject})
+		m, err := backend{s}.compose(aor(t, "robot"), "token-x", netip.MustParseAddrPort("192.0.2.1:4711"), api.NewMessage{To: to, Text: text, ContentType: kind, Subject: subject})
 		if err != nil {
 			return
 		}

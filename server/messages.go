@@ -34,15 +34,6 @@ func (b backend) program(ctx context.Context, t auth.Token) (auth.Identity, stri
 
 // SendMessage implements api.Messages.
 func (b backend) SendMessage(ctx context.Context, t auth.Token, from netip.AddrPort, n api.NewMessage) (api.SentMessage, error) {
-	if n.Once != "" {
-		return b.sendOnce(ctx, t, from, n)
-	}
-	return b.send(ctx, t, from, n, rand.Text())
-}
-
-// send sends a message with a Call-ID of its own. It is a request over a flow of
-// its own, which the relay serves as those that came over the network.
-func (b backend) send(ctx context.Context, t auth.Token, from netip.AddrPort, n api.NewMessage, call string) (api.SentMessage, error) {
 	if b.draining.Load() {
 		return api.SentMessage{}, fmt.Errorf("%w: the server stops", api.ErrBusy)
 	}
@@ -50,10 +41,19 @@ func (b backend) send(ctx context.Context, t auth.Token, from netip.AddrPort, n 
 	if err != nil {
 		return api.SentMessage{}, err
 	}
-	m, err := b.compose(id.AOR(), device, from, call, n)
+	m, err := b.compose(id.AOR(), device, from, n)
 	if err != nil {
 		return api.SentMessage{}, err
 	}
+	if n.Once == "" {
+		return b.send(ctx, id, from, m)
+	}
+	return b.sendOnce(ctx, t, n, m.CallID(), func(ctx context.Context) (api.SentMessage, error) { return b.send(ctx, id, from, m) })
+}
+
+// send sends the message of a program. It is a request over a flow of its own,
+// which the relay serves as those that came over the network.
+func (b backend) send(ctx context.Context, id auth.Identity, from netip.AddrPort, m *sip.Message) (api.SentMessage, error) {
 	b.counters.count(m.Method(), true)
 	flow, answer, done := b.programs.call(from)
 	defer done()
@@ -92,7 +92,7 @@ func sentOf(status int, record archive.ID) api.SentMessage {
 const maxSubject = 1000
 
 // compose writes the request: ErrInvalid.
-func (b backend) compose(from sip.AOR, device string, source netip.AddrPort, call string, n api.NewMessage) (*sip.Message, error) {
+func (b backend) compose(from sip.AOR, device string, source netip.AddrPort, n api.NewMessage) (*sip.Message, error) {
 	to, err := sip.ParseAORString(n.To)
 	if err != nil {
 		return nil, fmt.Errorf("%w: to: %w", api.ErrInvalid, err)
@@ -110,7 +110,7 @@ func (b backend) compose(from sip.AOR, device string, source netip.AddrPort, cal
 	if len(n.Subject) > maxSubject || !line(n.Subject) {
 		return nil, fmt.Errorf("%w: subject is one line of up to %d bytes", api.ErrInvalid, maxSubject)
 	}
-	branch, tag := rand.Text(), rand.Text()[:10]
+	call, branch, tag := rand.Text(), rand.Text(), rand.Text()[:10]
 	raw := fmt.Appendf(nil, "MESSAGE %[1]s SIP/2.0\r\nVia: SIP/2.0/PROGRAM %[3]s;branch=%[4]s%[5]s\r\nMax-Forwards: 70\r\nFrom: <%[2]s>;tag=%[6]s\r\nTo: <%[1]s>\r\n"+
 		"Call-ID: %[7]s\r\nCSeq: 1 MESSAGE\r\nContact: <sip:%[8]s@%[3]s>;+sip.instance=\"<%[8]s>\"\r\nUser-Agent: rollcall API\r\nDate: %[9]s\r\n",
 		to, from, source, sip.MagicCookie, branch, tag, call, device, sip.FormatDate(time.Now()))

@@ -3,12 +3,10 @@ package server
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -60,16 +58,16 @@ func newOnce(s store.Store) *store.Table[once] {
 		})
 }
 
-// sendOnce sends a message with a key, or returns what became of it. That it begins is durable
+// sendOnce has a message with a key sent, or returns what became of it. That it begins is durable
 // before it is sent: after a crash the record tells whether it was.
-func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort, n api.NewMessage) (api.SentMessage, error) {
+func (b backend) sendOnce(ctx context.Context, t auth.Token, n api.NewMessage, call string, send func(context.Context) (api.SentMessage, error)) (api.SentMessage, error) {
 	hash := sha256.Sum256([]byte(t.ID + "\x00" + n.Once))
 	owner := string(hash[:])
 	mac := hmac.New(sha256.New, []byte(n.Once))
 	if err := json.NewEncoder(mac).Encode(n); err != nil {
 		return api.SentMessage{}, err
 	}
-	next := once{Of: mac.Sum(nil), Call: rand.Text(), Begun: time.Now(), Node: b.node}
+	next := once{Of: mac.Sum(nil), Call: call, Begun: time.Now(), Node: b.node}
 	underWay := fmt.Errorf("%w: the message with this Idempotency-Key is being sent", api.ErrUnderWay)
 	if !b.programs.begin(owner) {
 		return api.SentMessage{}, underWay
@@ -108,7 +106,7 @@ func (b backend) sendOnce(ctx context.Context, t auth.Token, from netip.AddrPort
 		return api.SentMessage{}, err
 	}
 	// Who asks again after a connection that broke is to get this answer.
-	sent, err := b.send(context.WithoutCancel(ctx), t, from, n, next.Call)
+	sent, err := send(context.WithoutCancel(ctx))
 	switch {
 	case b.ctx.Err() != nil: // the next start finds out
 	case err != nil || sent.Record.IsZero(): // nothing left the server

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,13 +92,33 @@ func TestSentOnce(t *testing.T) {
 func TestSentOnceRefused(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	secret, _ := h.bot("robot")
+	secret, id := h.bot("robot")
 	if res, _, text := h.ask(secret, "k", strings.Replace(hello, "alice@", "al ice@", 1)); res.StatusCode != 400 {
 		t.Fatalf("to nobody: %d %s", res.StatusCode, text)
 	}
 	if res, sent, text := h.ask(secret, "k", hello); res.StatusCode != 202 || sent.Record.IsZero() {
 		t.Errorf("put right: %d %s", res.StatusCode, text)
 	}
+	if err := h.directory.SetDisabled(t.Context(), aor(t, "robot"), true); err != nil {
+		t.Fatal(err)
+	}
+	if res, sent, text := h.ask(secret, "k", hello); res.StatusCode != 409 || !sent.Record.IsZero() {
+		t.Errorf("of an account that is disabled: %d %s", res.StatusCode, text)
+	}
+	if err := h.directory.SetDisabled(t.Context(), aor(t, "robot"), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if res, _, text := h.ask(secret, "unrecorded", hello); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("without a journal: %d %s", res.StatusCode, text)
+	}
+	owner := sha256.Sum256([]byte(id + "\x00unrecorded"))
+	if _, _, ok, err := newOnce(h.store).Get(t.Context(), string(owner[:]), ""); ok || err != nil {
+		t.Errorf("the key of a message that was not sent is in use: %v", err)
+	}
+	h.closers = slices.Delete(h.closers, 2, 3) // the journal is closed already
 }
 
 // While the message is under way nobody sends it again, and a program whose connection broke gets the answer when it
@@ -165,11 +186,12 @@ func TestSentOnceAfterCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sent, err := b.send(t.Context(), token, netip.MustParseAddrPort("127.0.0.1:9"), message, "recorded")
+	sent, err := b.SendMessage(t.Context(), token, netip.MustParseAddrPort("127.0.0.1:9"), message)
+	shown, _ := h.recorded(sent.Record)
 	if err != nil || sent.Record.IsZero() {
 		t.Fatalf("%+v %v", sent, err)
 	}
-	crashed("after", "recorded", h.node)
+	crashed("after", shown.CallID, h.node)
 	for range 2 {
 		if res, again, text := h.ask(secret, "after", hello); res.StatusCode != 202 || again != sent {
 			t.Errorf("recorded before the crash: %d %s, want %+v", res.StatusCode, text, sent)
