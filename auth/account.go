@@ -122,7 +122,7 @@ const (
 )
 
 // accountKind has one item, with the empty ID, for each owner, an AOR.
-var accountKind = store.NewKind("account", store.Durable, store.Hot)
+var accountKind = store.NewKind("account", store.Durable, store.Hot).WithHints()
 
 var errValue = errors.New("stored account is damaged")
 

@@ -17,7 +17,7 @@ import (
 )
 
 // aliasKind has one item, with the empty ID, for each alias. Its owner is the alias.
-var aliasKind = store.NewKind("alias", store.Durable, store.Hot)
+var aliasKind = store.NewKind("alias", store.Durable, store.Hot).WithHints()
 
 // Limits of aliases.
 const (

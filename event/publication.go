@@ -15,7 +15,7 @@ import (
 
 // kindPublication holds what is published: the owner is package and resource, an
 // item is one publication.
-var kindPublication = store.NewKind("publication", store.Soft, store.Hot)
+var kindPublication = store.NewKind("publication", store.Soft, store.Hot).WithHints()
 
 func publicationKey(pkg string, aor sip.AOR) store.Key {
 	return store.Key{Kind: kindPublication, Owner: pkg + " " + aor.String()}

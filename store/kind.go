@@ -56,6 +56,7 @@ type Kind struct {
 	index int
 	life  Life
 	place Place
+	hints bool
 }
 
 var kinds struct {
@@ -108,6 +109,17 @@ func (k *Kind) Life() Life { return k.life }
 
 // Place returns where a store in this process keeps it.
 func (k *Kind) Place() Place { return k.place }
+
+// WithHints makes Watch of the kind possible, and returns it. A store that several
+// processes share has to tell all of them of each change then. It belongs to
+// the declaration.
+func (k *Kind) WithHints() *Kind {
+	k.hints = true
+	return k
+}
+
+// Hints reports whether the kind can be watched.
+func (k *Kind) Hints() bool { return k.hints }
 
 // Index returns a small number that is the kind's own in this process, for
 // tables. It is never stored.

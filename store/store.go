@@ -156,7 +156,7 @@ type Store interface {
 	// An error is given as the last pair.
 	Keys(ctx context.Context, kind *Kind) iter.Seq2[string, error]
 
-	// Watch gives a hint whenever an owner of the kind was changed by an Apply, of
+	// Watch gives a hint whenever an owner of the kind, declared WithHints, was changed by an Apply, of
 	// any process that shares the store: load it again. Hints may be late,
 	// doubled or lost, and items that expire give none; a sweep over versions
 	// makes a lost hint good. It returns when the watch is in place. The channel
@@ -255,6 +255,15 @@ func Check(k Key, changes []Change) error {
 		if len(c.Item.Value) > MaxValue {
 			return fmt.Errorf("%w: value of %d bytes, want at most %d", ErrInvalid, len(c.Item.Value), MaxValue)
 		}
+	}
+	return nil
+}
+
+// CheckWatch refuses, with an error that is ErrInvalid, to watch a kind that was
+// not declared for it. Every implementation calls it.
+func CheckWatch(kind *Kind) error {
+	if !kind.hints {
+		return fmt.Errorf("%w: %s is a kind without hints", ErrInvalid, kind)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // documentKind has an owner for each user and usage, and an item for each document.
-var documentKind = store.NewKind("xcap", store.Durable, store.Cold)
+var documentKind = store.NewKind("xcap", store.Durable, store.Cold).WithHints()
 
 // valueVersion begins every stored document.
 const valueVersion = 1

@@ -54,6 +54,9 @@ func (db *DB) Watch(ctx context.Context, kind *store.Kind) (<-chan store.Key, er
 	if err != nil {
 		return nil, err
 	}
+	if err := store.CheckWatch(kind); err != nil {
+		return nil, err
+	}
 	w := &watcher{ch: make(chan store.Key, hintRoom)}
 	ks.watchMu.Lock()
 	defer ks.watchMu.Unlock()

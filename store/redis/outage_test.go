@@ -223,14 +223,53 @@ func TestExpiredHash(t *testing.T) {
 		}
 		return "no hash"
 	}
-	var ttl int
-	if _, err := fmt.Sscanf(find(alice.Owner), ":%d", &ttl); err != nil || ttl < 3600 || ttl > 3700 {
-		t.Errorf("the hash lives %v s, want an hour and a minute", ttl)
+	lives := func(least int) {
+		t.Helper()
+		var ttl int
+		if _, err := fmt.Sscanf(find(alice.Owner), ":%d", &ttl); err != nil || ttl < least || ttl > least+140 {
+			t.Errorf("the hash lives %v s, want %d and at most two minutes more", ttl, least)
+		}
+	}
+	lives(3659)
+	refresh := binding()
+	for _, life := range []time.Duration{2 * time.Hour, time.Hour, time.Minute} {
+		refresh.Item.Expires = time.Now().Add(life)
+		if _, err := db.Apply(ctx, alice, store.Any, refresh); err != nil {
+			t.Fatal(err)
+		}
+		lives(int(life.Seconds()) + 59)
 	}
 	if got := find(bob.Owner); got != ":-1" {
 		t.Errorf("the hash of what stays lives %s", got)
 	}
+	if _, err := db.Apply(ctx, bob, store.Any, store.Delete("for ever")); err != nil {
+		t.Fatal(err)
+	}
+	if got := find(bob.Owner); got == ":-1" {
+		t.Error("the hash stays when what stayed is deleted")
+	}
 }
+
+// TestNoHints: what nobody watches is not published, and cannot be watched.
+func TestNoHints(t *testing.T) {
+	url, srv := redistest.Start(t)
+	db := open(t, url, redis.Options{Prefix: "x"})
+	defer db.Close()
+	if _, err := db.Watch(ctx, silent); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("watch: %v", err)
+	}
+	srv.Do("CONFIG RESETSTAT")
+	for _, kind := range []*store.Kind{silent, storetest.HotSoft} {
+		if _, err := db.Apply(ctx, store.Key{Kind: kind, Owner: "alice"}, 0, binding()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := db.Client().Info(ctx, "commandstats").Val(); !strings.Contains(got, "cmdstat_publish:calls=1,") {
+		t.Errorf("two changes, of which one is published: %s", got)
+	}
+}
+
+var silent = store.NewKind("test-silent", store.Soft, store.Hot)
 
 func TestTime(t *testing.T) {
 	url, _ := redistest.Start(t)

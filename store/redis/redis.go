@@ -86,8 +86,8 @@ var (
 )
 
 // tags is the number of hash tags that owners are spread over. Each has its own
-// index for each kind and its own version counter, and lies on one node of a
-// cluster. The number is a part of the stored form.
+// index for each kind, and lies on one node of a cluster. The number is a part of
+// the stored form.
 const tags = 64
 
 // maxQueued is how many commands may wait for Redis; one more is refused as
@@ -244,14 +244,29 @@ func decode(fields map[string]string, now int64) (store.Set, error) {
 	if len(fields) == 0 {
 		return store.Set{}, nil
 	}
-	meta := fields["m"]
+	set, err := decodeMeta(fields["m"], now)
+	if err != nil {
+		return store.Set{}, err
+	}
+	for i := range set.Items {
+		value, ok := fields["i"+set.Items[i].ID]
+		if !ok {
+			return store.Set{}, errForm
+		}
+		set.Items[i].Value = []byte(value)
+	}
+	return set, nil
+}
+
+// decodeMeta reads the field "m": the version and the live items, without values.
+func decodeMeta(meta string, now int64) (store.Set, error) {
 	if len(meta) < 17 {
 		return store.Set{}, errForm
 	}
 	if meta[0] != 1 {
 		return store.Set{}, fmt.Errorf("stored form %d is not known to this version", meta[0])
 	}
-	set := store.Set{Version: store.Version(double(meta[1:])), Items: make([]store.Item, 0, len(fields)-1)}
+	set := store.Set{Version: store.Version(double(meta[1:]))}
 	for meta = meta[17:]; meta != ""; {
 		if len(meta) < 12 {
 			return store.Set{}, errForm
@@ -269,11 +284,6 @@ func decode(fields map[string]string, now int64) (store.Set, error) {
 			}
 			item.Expires = time.UnixMilli(expires).UTC()
 		}
-		value, ok := fields["i"+item.ID]
-		if !ok {
-			return store.Set{}, errForm
-		}
-		item.Value = []byte(value)
 		set.Items = append(set.Items, item)
 	}
 	if len(set.Items) == 0 {
@@ -322,11 +332,11 @@ func (db *DB) args(k store.Key, base store.Version, changes []store.Change) []an
 	if base != store.Any {
 		on = strconv.FormatUint(uint64(base), 10)
 	}
-	channel, publish := db.channel(n, k.Kind, tag)
+	publish, channel := db.channel(n, k.Kind, tag)
 	call := binary.BigEndian.AppendUint64(nil, db.call.Add(1))
 	args := make([]any, 0, 12+4*len(changes))
 	args = append(args, "evalsha", applyScript.Hash(), 3, n.hash[tag]+k.Owner, n.index[tag], db.key(tag, "v"),
-		on, time.Now().UnixMilli(), k.Owner, channel, publish, call)
+		on, time.Now().UnixMilli(), k.Owner, publish, channel, call)
 	for i := range changes {
 		c := &changes[i]
 		switch c.Action {

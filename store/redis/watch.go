@@ -21,20 +21,27 @@ const (
 	lastRetry  = 2 * time.Second
 )
 
-// channel is where an Apply publishes its owner, and the command that does it. A
-// cluster would send a plain PUBLISH to all of its nodes, so there it is one
-// sharded channel for each tag, on the node that has the tag.
-func (db *DB) channel(n *names, kind *store.Kind, tag int) (channel, command string) {
-	if db.cluster != nil {
-		return n.channel[tag], "SPUBLISH"
+// channel is the command by which an Apply publishes its owner, and where; both are
+// empty for a kind without hints. A cluster would send a plain PUBLISH to all of
+// its nodes, so there it is one sharded channel for each tag, on the node that has
+// the tag.
+func (db *DB) channel(n *names, kind *store.Kind, tag int) (command, channel string) {
+	switch {
+	case !kind.Hints():
+		return "", ""
+	case db.cluster != nil:
+		return "SPUBLISH", n.channel[tag]
 	}
-	return db.prefix + ":w:" + kind.Name(), "PUBLISH"
+	return "PUBLISH", db.prefix + ":w:" + kind.Name()
 }
 
 // Watch implements store.Store. Hints are lost while the connection to Redis is,
 // and while 4096 of them wait.
 func (db *DB) Watch(ctx context.Context, kind *store.Kind) (<-chan store.Key, error) {
 	if err := db.enter(ctx, store.Key{Kind: kind, Owner: "*"}, nil); err != nil {
+		return nil, err
+	}
+	if err := store.CheckWatch(kind); err != nil {
 		return nil, err
 	}
 	subs, err := db.subscribe(ctx, kind)
@@ -144,7 +151,7 @@ func (w *watch) receive(ctx context.Context, sub *redis.PubSub) error {
 func (db *DB) subscribe(ctx context.Context, kind *store.Kind) ([]*redis.PubSub, error) {
 	n := db.names(kind)
 	if db.cluster == nil {
-		channel, _ := db.channel(n, kind, 0)
+		_, channel := db.channel(n, kind, 0)
 		sub := db.client.Subscribe(ctx)
 		if err := db.confirm(ctx, sub, sub.Subscribe, channel); err != nil {
 			return nil, errors.Join(err, sub.Close())
@@ -154,7 +161,7 @@ func (db *DB) subscribe(ctx context.Context, kind *store.Kind) ([]*redis.PubSub,
 	var subs []*redis.PubSub
 	nodes := make(map[string]*redis.PubSub)
 	for tag := range tags {
-		channel, _ := db.channel(n, kind, tag)
+		_, channel := db.channel(n, kind, tag)
 		node, err := db.cluster.MasterForKey(ctx, channel)
 		if err != nil {
 			closeAll(subs)

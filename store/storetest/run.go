@@ -15,10 +15,10 @@ import (
 
 // The kinds that the suite writes to, one of each sort.
 var (
-	HotSoft     = store.NewKind("test-hot-soft", store.Soft, store.Hot)
-	HotDurable  = store.NewKind("test-hot-durable", store.Durable, store.Hot)
-	ColdSoft    = store.NewKind("test-cold-soft", store.Soft, store.Cold)
-	ColdDurable = store.NewKind("test-cold-durable", store.Durable, store.Cold)
+	HotSoft     = store.NewKind("test-hot-soft", store.Soft, store.Hot).WithHints()
+	HotDurable  = store.NewKind("test-hot-durable", store.Durable, store.Hot).WithHints()
+	ColdSoft    = store.NewKind("test-cold-soft", store.Soft, store.Cold).WithHints()
+	ColdDurable = store.NewKind("test-cold-durable", store.Durable, store.Cold).WithHints()
 )
 
 // Kinds are all four.
