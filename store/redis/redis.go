@@ -59,6 +59,7 @@ type DB struct {
 	timeout time.Duration
 
 	call  atomic.Uint64 // names an Apply, see apply.lua
+	wait  atomic.Pointer[patience]
 	known sync.Map      // *store.Kind → *names
 
 	ctx     context.Context // ends with Close
@@ -211,14 +212,33 @@ func (db *DB) enter(ctx context.Context, k store.Key, changes []store.Change) er
 }
 
 // run sends a command in the common pipeline and waits for its answer, but not
-// longer than the timeout.
+// much longer than the timeout.
 func (db *DB) run(ctx context.Context, cmd redis.Cmder) error {
-	waiting, cancel := context.WithTimeout(ctx, db.timeout)
-	defer cancel()
-	if err := db.queue.Submit(db.ctx, cmd).WaitContext(waiting); err != nil {
+	if err := db.queue.Submit(db.ctx, cmd).WaitContext(db.waiting(ctx)); err != nil {
 		return db.failure(ctx, err)
 	}
 	return nil
+}
+
+// patience is a context for all who begin to wait within an eighth of the timeout, as
+// a timer for each of them costs as much as the rest of sending a command.
+type patience struct {
+	of   context.Context // whose end is its end too
+	ctx  context.Context
+	till time.Time // from then on it is too short for who begins to wait
+}
+
+// waiting returns a context that ends with ctx, and when the timeout is over or an eighth of it later.
+func (db *DB) waiting(ctx context.Context) context.Context {
+	now := time.Now()
+	if p := db.wait.Load(); p != nil && p.of == ctx && now.Before(p.till) {
+		return p.ctx
+	}
+	shared := db.timeout / 8
+	c, cancel := context.WithTimeout(ctx, db.timeout+shared)
+	context.AfterFunc(c, cancel) // others wait with it, so it ends by itself alone
+	db.wait.Store(&patience{of: ctx, ctx: c, till: now.Add(shared)})
+	return c
 }
 
 // Load implements store.Store.
