@@ -60,7 +60,7 @@ type DB struct {
 
 	call  atomic.Uint64 // names an Apply, see apply.lua
 	wait  atomic.Pointer[patience]
-	known sync.Map      // *store.Kind → *names
+	known sync.Map // *store.Kind → *names
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
