@@ -75,11 +75,11 @@ type Config struct {
 type Listen struct {
 	// IP address and port, as in "0.0.0.0:5060" or "[::]:5060" (both families). Port 0 takes a free one.
 	Address string `toml:"address" reload:"restart" example:"\"0.0.0.0:5060\""`
-	// What is spoken there: udp or tcp. tls, ws and wss are known names that this version does not support.
+	// What is spoken there: udp, tcp or tls. ws and wss are known names that this version does not support.
 	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
-	// Certificate chain in PEM, for tls and wss.
+	// Certificate chain in PEM, for tls and wss, the server's own first. A reload reads it and the key again, for connections that come then.
 	CertFile string `toml:"cert_file" reload:"restart"`
-	// Private key of the certificate in PEM, for tls and wss.
+	// Private key of the certificate in PEM, for tls and wss, without a password.
 	KeyFile string `toml:"key_file" reload:"restart"`
 	// Certificate authorities in PEM that sign client certificates, for tls and wss. With it a client must show one.
 	ClientCAFile string `toml:"client_ca_file" reload:"restart"`

@@ -103,7 +103,8 @@ func (c *Config) resolve(dir string) {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	paths := []*string{&c.DataDir, &c.KeysDir, &c.Policy.File, &c.Store.PasswordFile}
+	paths := []*string{&c.DataDir, &c.KeysDir, &c.Policy.File, &c.Store.PasswordFile,
+		&c.Archive.TSACAFile, &c.Replica.AccessKeyFile, &c.Replica.SecretKeyFile}
 	for i := range c.Listen {
 		l := &c.Listen[i]
 		paths = append(paths, &l.CertFile, &l.KeyFile, &l.ClientCAFile)

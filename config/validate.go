@@ -143,18 +143,31 @@ func (v *validator) retention() {
 }
 
 func (v *validator) listen() {
-	seen := map[string]bool{}
+	seen := map[string]string{} // by address and what the port is of, UDP or TCP
 	for i := range v.c.Listen {
 		l := &v.c.Listen[i]
 		key := fmt.Sprintf("listen[%d]", i)
 		if v.address(key+".address", l.Address) && !strings.HasSuffix(l.Address, ":0") {
-			at := l.Transport + " " + l.Address
-			if seen[at] {
-				v.fault(key+".address", "remove one of them", "%s over %s is given twice", l.Address, l.Transport)
+			at := "tcp " + l.Address
+			if l.Transport == "udp" {
+				at = "udp " + l.Address
 			}
-			seen[at] = true
+			switch other := seen[at]; {
+			case other == l.Transport && other != "":
+				v.fault(key+".address", "remove one of them", "%s over %s is given twice", l.Address, l.Transport)
+			case other != "":
+				v.fault(key+".address", "give one of them another port", "%s is that of %s too, and both are over TCP", l.Address, other)
+			}
+			seen[at] = l.Transport
 		}
-		v.oneOf(key+".transport", l.Transport, []string{"udp", "tcp"}, []string{"tls", "ws", "wss"})
+		v.oneOf(key+".transport", l.Transport, []string{"udp", "tcp", "tls"}, []string{"ws", "wss"})
+		if l.Transport == "tls" {
+			for _, f := range [][2]string{{"cert_file", l.CertFile}, {"key_file", l.KeyFile}} {
+				if f[1] == "" {
+					v.fault(key+"."+f[0], "name a file in PEM", "transport \"tls\" wants a certificate and its key")
+				}
+			}
+		}
 		if l.Transport == "udp" || l.Transport == "tcp" {
 			for _, f := range [][2]string{{"cert_file", l.CertFile}, {"key_file", l.KeyFile}, {"client_ca_file", l.ClientCAFile}} {
 				if f[1] != "" {

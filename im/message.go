@@ -37,7 +37,7 @@ func (a Admission) Tell(f func(archive.ID)) Admission {
 func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	var a Admission
 	a.dropRoutes = dropRoutes
-	if !m.URI().IsScheme("sip") { // sips asks for TLS on every hop (RFC 3261 §26.2.2), which is not there
+	if !m.URI().IsScheme("sip") { // sips asks for TLS on every hop (RFC 3261 §26.2.2), which is not looked at
 		return a, sip.NewError(sip.StatusUnsupportedScheme, "")
 	}
 	if hops, ok := sip.ParseUint(m.Get(sip.HeaderMaxForwards)); ok && hops == 0 {

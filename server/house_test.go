@@ -3,6 +3,8 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +30,8 @@ type house struct {
 	*Server
 	t    *testing.T
 	stop func() error // ends Run and returns what it returned
+
+	roots *x509.CertPool // what clients over TLS trust
 }
 
 // testConfig is a configuration with everything on free ports of loopback.
@@ -117,18 +121,23 @@ func eventually(t *testing.T, what string, f func() bool) {
 type client struct {
 	t     *testing.T
 	user  string
-	proto string // UDP or TCP
+	proto string // UDP, TCP or TLS
 	conn  net.Conn
 	in    chan *sip.Message
 }
 
 func (h *house) client(user, proto string) *client {
 	h.t.Helper()
-	addr := h.Addrs()[0]
-	if proto == "TCP" {
-		addr = h.Addrs()[1]
+	var conn net.Conn
+	var err error
+	switch addrs := h.Addrs(); proto {
+	case "TLS":
+		conn, err = tls.Dial("tcp", addrs[2].String(), &tls.Config{RootCAs: h.roots, ServerName: "example.com"})
+	case "TCP":
+		conn, err = net.Dial("tcp", addrs[1].String())
+	default:
+		conn, err = net.Dial("udp", addrs[0].String())
 	}
-	conn, err := net.Dial(strings.ToLower(proto), addr.String())
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -48,6 +48,9 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 			}
 		}
 	}()
+	if err := s.openCertificates(cfg.Listen); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -262,6 +265,7 @@ func (s *Server) Reload(cfg *config.Config) error {
 	s.loadPolicy(&next)
 	s.relay.Reload(relaySettings(&next, s.rules.Load()))
 	s.notifier.Reload(eventSettings(&next))
+	s.readCertificates()
 	s.cfg.Store(&next)
 	s.log.Info("configuration reloaded")
 	return nil

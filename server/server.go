@@ -48,6 +48,8 @@ type Server struct {
 	started  time.Time
 	bound    atomic.Pointer[bound] // nil until Run listens
 
+	certificates []*certificate // of [[listen]], by index; nil for those without TLS
+
 	domains []string
 	listens []netip.Addr // addresses our listeners answer at
 
@@ -162,16 +164,16 @@ func (s *Server) listen(faults chan<- error) ([]*http.Server, error) {
 		b.http = l.Addr().String()
 		serve(l, s.public())
 	}
-	for _, l := range cfg.Listen {
-		at, err := s.listenSIP(l)
+	for i, l := range cfg.Listen {
+		at, err := s.listenSIP(l, s.certificates[i])
 		if err != nil {
 			return servers, err
 		}
 		b.at = append(b.at, at)
-		if l.Transport == "tcp" {
-			b.sip = append(b.sip, net.TCPAddrFromAddrPort(at))
-		} else {
+		if l.Transport == "udp" {
 			b.sip = append(b.sip, net.UDPAddrFromAddrPort(at))
+		} else {
+			b.sip = append(b.sip, net.TCPAddrFromAddrPort(at))
 		}
 	}
 	s.bound.Store(b)
@@ -212,12 +214,15 @@ func (s *Server) control() http.Handler {
 	return mux
 }
 
-func (s *Server) listenSIP(l config.Listen) (netip.AddrPort, error) {
+func (s *Server) listenSIP(l config.Listen, c *certificate) (netip.AddrPort, error) {
 	addr, err := netip.ParseAddrPort(l.Address)
 	if err != nil {
 		return addr, fmt.Errorf("[[listen]] address %q: %w", l.Address, err)
 	}
-	if l.Transport == "tcp" {
+	switch l.Transport {
+	case "tls":
+		return s.transport.ListenTLS(addr, c.config())
+	case "tcp":
 		return s.transport.ListenTCP(addr)
 	}
 	return s.transport.ListenUDP(addr)

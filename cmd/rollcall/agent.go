@@ -88,11 +88,14 @@ func firstListener(ctx context.Context, cfg *config.Config, transport string) (a
 		listeners = s.Listen
 	}
 	for _, l := range listeners {
-		if transport == "" || l.Transport == transport {
+		if l.Transport == transport || transport == "" && (l.Transport == "udp" || l.Transport == "tcp") {
 			return reachable(l.Address), l.Transport, nil
 		}
 	}
-	return "", "", fmt.Errorf("the server does not listen over %q; it has %s", transport, listenText(listeners))
+	if transport == "" {
+		transport = "udp or tcp"
+	}
+	return "", "", fmt.Errorf("the server does not listen over %s; it has %s", transport, listenText(listeners))
 }
 
 func listenText(listeners []api.Address) string {

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"rollcall/sip/siptest"
 	"rollcall/store/redis/redistest"
 )
 
@@ -63,6 +67,36 @@ func TestCheckFindsFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		find(t, s, "keys_dir", "can be read by others", "chmod 700")
+	})
+
+	t.Run("certificates", func(t *testing.T) {
+		day := 24 * time.Hour
+		for _, test := range []struct {
+			change    func(*x509.Certificate)
+			names     []string
+			text, fix string
+		}{
+			{nil, []string{"example.com"}, "", ""},
+			{func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "sip", Opaque: "example.com"}} }, []string{"example.org"}, "", ""},
+			{nil, []string{"sip.example.com", "*.example.com"}, "is not for example.com", "have the domain among its names"},
+			{func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "sip", Opaque: "example.org"}} }, []string{"example.com"}, "is not for example.com", ""},
+			{func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-day / 2); c.NotBefore = c.NotAfter.Add(-day) }, []string{"example.com"}, " expired on ", "renew it"},
+			{func(c *x509.Certificate) { c.NotBefore = time.Now().Add(day) }, []string{"example.com"}, "is valid from ", "clock"},
+		} {
+			cert := siptest.NewCertificate(t, test.change, test.names...)
+			s := newShell(t)
+			s.write("rollcall.toml", fmt.Sprintf("domains = [\"example.com\"]\ndata_dir = \"data\"\n[[listen]]\naddress = %q\ntransport = \"tls\"\ncert_file = %q\nkey_file = %q\n[http]\naddress = %q\n",
+				freeAddress(t), cert.CertFile, cert.KeyFile, freeAddress(t)))
+			if test.text != "" {
+				find(t, s, "certificate", test.text, test.fix)
+			} else if r := s.run("", "check"); r.code != 0 || !strings.Contains(r.stdout, cert.CertFile+", until ") {
+				t.Errorf("%d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			if err := os.Remove(cert.KeyFile); err != nil {
+				t.Fatal(err)
+			}
+			find(t, s, "certificate", "no such file", "name the chain and its key in PEM")
+		}
 	})
 
 	t.Run("store", func(t *testing.T) {

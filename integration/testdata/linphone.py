@@ -82,7 +82,7 @@ class Phone:
         config = os.path.join(home, "linphonerc")
         with open(config, "w", encoding="utf-8") as f:
             f.write(
-                "[sip]\nsip_port=-1\nsip_tcp_port=-1\nsip_tls_port=0\nguess_hostname=1\nverify_server_certs=0\n"
+                "[sip]\nsip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-1\nguess_hostname=1\nverify_server_certs=0\n"
                 "[storage]\nbackend=sqlite3\nuri=%s\n[misc]\nuuid=\n[sound]\nplayback_gain_db=0\n" % os.path.join(home, "linphone.db")
             )
         factory = pointer("linphone_factory_get")

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,28 +18,41 @@ import (
 
 // ListenTCP opens the address and starts accepting. It returns the address bound.
 func (t *Transport) ListenTCP(addr netip.AddrPort) (netip.AddrPort, error) {
+	return t.listenStream(TCP, addr, nil)
+}
+
+// listenStream listens for connections of a transport; with a configuration they begin with its handshake.
+func (t *Transport) listenStream(p Proto, addr netip.AddrPort, secure *tls.Config) (netip.AddrPort, error) {
 	network := "tcp4"
 	if addr.Addr().Is6() {
 		network = "tcp"
 	}
 	l, err := net.Listen(network, addr.String())
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("listen on tcp %s: %w", addr, err)
+		return netip.AddrPort{}, fmt.Errorf("listen on %s %s: %w", p.Param(), addr, err)
 	}
 	local := unmap(l.Addr().(*net.TCPAddr).AddrPort())
+	s := &streamListener{Listener: l, proto: p, secure: secure}
 	t.mu.Lock()
-	t.tcp[local] = l
+	t.listeners[local] = s
 	t.mu.Unlock()
 	t.wg.Add(1)
-	go t.accept(l)
+	go t.accept(s)
 	return local, nil
+}
+
+// streamListener is one address that takes connections.
+type streamListener struct {
+	net.Listener
+	proto  Proto
+	secure *tls.Config // nil for TCP
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-func (t *Transport) accept(l net.Listener) {
+func (t *Transport) accept(l *streamListener) {
 	defer t.wg.Done()
 	for {
 		nc, err := l.Accept()
@@ -49,9 +63,12 @@ func (t *Transport) accept(l net.Listener) {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		if t.addConn(nc, false) == nil {
+		if l.secure != nil {
+			nc = tls.Server(nc, l.secure)
+		}
+		if t.addConn(nc, l.proto, false) == nil {
 			t.Counters.ConnRefused.Add(1)
-			_ = nc.Close()
+			_ = bare(nc).Close()
 		}
 	}
 }
@@ -77,7 +94,7 @@ type conn struct {
 }
 
 // addConn registers a connection and starts reading it; nil over a limit.
-func (t *Transport) addConn(nc net.Conn, dialed bool) *conn {
+func (t *Transport) addConn(nc net.Conn, p Proto, dialed bool) *conn {
 	remote := unmap(nc.RemoteAddr().(*net.TCPAddr).AddrPort())
 	local := unmap(nc.LocalAddr().(*net.TCPAddr).AddrPort())
 	c := &conn{t: t, nc: nc, dialed: dialed}
@@ -90,7 +107,7 @@ func (t *Transport) addConn(nc net.Conn, dialed bool) *conn {
 		return nil
 	}
 	t.nextConn++
-	c.flow = Flow{Proto: TCP, Boot: t.boot, Conn: t.nextConn, Local: local, Remote: remote}
+	c.flow = Flow{Proto: p, Boot: t.boot, Conn: t.nextConn, Local: local, Remote: remote}
 	t.conns[c.flow.Conn] = c
 	t.perSource[remote.Addr()]++
 	if dialed {
@@ -128,7 +145,7 @@ func (c *conn) close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	_ = c.nc.Close()
+	_ = bare(c.nc).Close()
 }
 
 // timedOut tells a deadline from a broken connection.
@@ -151,6 +168,9 @@ func (c *conn) read() {
 	defer t.wg.Done()
 	defer c.remove()
 	defer c.close()
+	if !c.handshake() {
+		return
+	}
 	var (
 		m       sip.Message
 		buf     = make([]byte, firstRead)
@@ -251,19 +271,30 @@ const lingerTime = time.Second
 // resets the connection, and the answer is lost with it.
 func (c *conn) linger() {
 	end := time.Now().Add(lingerTime)
-	for !c.cork() { // another goroutine is writing, and has the answer too
+	if !c.corkBefore(end) { // another goroutine is writing, and has the answer too
+		return
+	}
+	c.drain()
+	if !c.corkBefore(end) { // where a write can't be tried, drain leaves it to another goroutine
+		return
+	}
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	_ = c.nc.SetDeadline(end)
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 1<<20))
+}
+
+// corkBefore is cork that waits until who writes is done, but not longer than till end.
+func (c *conn) corkBefore(end time.Time) bool {
+	for !c.cork() {
 		if time.Now().After(end) {
-			return
+			return false
 		}
 		time.Sleep(time.Millisecond)
 	}
-	c.drain()
-	tc, ok := c.nc.(*net.TCPConn)
-	if !ok || tc.CloseWrite() != nil {
-		return
-	}
-	_ = tc.SetReadDeadline(end)
-	_, _ = io.Copy(io.Discard, io.LimitReader(tc, 1<<20))
+	return true
 }
 
 // firstToGo is what a connection may have waiting when all together have too
@@ -285,7 +316,7 @@ func (c *conn) send(b []byte) error {
 		c.closed = true
 		c.mu.Unlock()
 		c.t.Counters.ConnTimedOut.Add(1)
-		_ = c.nc.Close() // it does not read: bindings and subscriptions go with the flow
+		_ = bare(c.nc).Close() // it does not read: bindings and subscriptions go with the flow
 		return ErrQueue
 	}
 	c.out = append(c.out, b...)

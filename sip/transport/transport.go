@@ -33,6 +33,7 @@ type Options struct {
 	Idle           time.Duration // a connection without traffic is closed; 1 h
 	MessageTime    time.Duration // a message on a stream must be whole within it; 30 s
 	WriteTime      time.Duration // a peer that does not read is closed; 10 s
+	HandshakeTime  time.Duration // a TLS handshake must be over within it; 10 s
 	DialTime       time.Duration // for a new connection; 3 s
 	MaxQueue       int           // bytes waiting for one connection; 1 MiB
 	MaxQueued      int64         // bytes waiting for all; over it, connections with more than 64 KiB go; 256 MiB
@@ -74,6 +75,7 @@ func (o *Options) setDefaults() {
 	defTime(&o.Idle, time.Hour)
 	defTime(&o.MessageTime, 30*time.Second)
 	defTime(&o.WriteTime, 10*time.Second)
+	defTime(&o.HandshakeTime, 10*time.Second)
 	defTime(&o.DialTime, 3*time.Second)
 	def(&o.MaxQueue, 1<<20)
 	def(&o.Backlog, 64<<20)
@@ -101,6 +103,8 @@ type Counters struct {
 	ConnOpened   atomic.Uint64
 	ConnRefused  atomic.Uint64 // over a connection limit
 	ConnTimedOut atomic.Uint64 // idle, slow or not reading
+
+	HandshakeFailed atomic.Uint64 // connections that ended in the TLS handshake
 }
 
 // Transport owns all sockets. It is safe for concurrent use.
@@ -121,7 +125,7 @@ type Transport struct {
 	mu        sync.RWMutex
 	udp       map[netip.AddrPort]*udpListener
 	readers   []*udpSocket // of all of udp; replaced, never changed
-	tcp       map[netip.AddrPort]net.Listener
+	listeners map[netip.AddrPort]*streamListener
 	conns     map[uint64]*conn
 	outbound  map[netip.AddrPort]*conn
 	perSource map[netip.Addr]int
@@ -131,14 +135,14 @@ type Transport struct {
 	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
 }
 
-// New makes a transport; nothing is heard before ListenUDP or ListenTCP.
+// New makes a transport; nothing is heard before ListenUDP, ListenTCP or ListenTLS.
 func New(h Handler, o Options) *Transport {
 	o.setDefaults()
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return &Transport{
 		o: o, handler: h, boot: binary.BigEndian.Uint32(b[:]) | 1,
-		udp: map[netip.AddrPort]*udpListener{}, tcp: map[netip.AddrPort]net.Listener{},
+		udp: map[netip.AddrPort]*udpListener{}, listeners: map[netip.AddrPort]*streamListener{},
 		conns: map[uint64]*conn{}, outbound: map[netip.AddrPort]*conn{},
 		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{}, dialingTo: map[netip.Addr]int{},
 		local: map[netip.Addr]netip.Addr{}, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -236,14 +240,7 @@ func (t *Transport) UDPFlow(remote netip.AddrPort) (f Flow, ok bool) {
 func (t *Transport) SentBy(f Flow) netip.AddrPort {
 	a := f.Local
 	if f.Proto.Stream() {
-		t.mu.RLock()
-		for l := range t.tcp {
-			if l.Addr() == a.Addr() || l.Addr().IsUnspecified() {
-				a = netip.AddrPortFrom(a.Addr(), l.Port())
-				break
-			}
-		}
-		t.mu.RUnlock()
+		a = t.listenerFor(f)
 	}
 	if !a.Addr().IsUnspecified() {
 		return a
@@ -264,6 +261,26 @@ func (t *Transport) SentBy(f Flow) netip.AddrPort {
 	return netip.AddrPortFrom(ip, a.Port())
 }
 
+// listenerFor returns the address at which the side of a connection that is ours takes connections of its
+// transport: its own if it came in by it.
+func (t *Transport) listenerFor(f Flow) netip.AddrPort {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	best := f.Local
+	for at, l := range t.listeners {
+		if l.proto != f.Proto || at.Addr() != f.Local.Addr() && !at.Addr().IsUnspecified() {
+			continue
+		}
+		if at.Port() == f.Local.Port() {
+			return f.Local
+		}
+		if best == f.Local || at.Port() < best.Port() {
+			best = netip.AddrPortFrom(f.Local.Addr(), at.Port())
+		}
+	}
+	return best
+}
+
 // sourceAddr asks the kernel's routing table; no packet is sent.
 func sourceAddr(remote netip.AddrPort) netip.Addr {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(remote))
@@ -282,7 +299,7 @@ func (t *Transport) Close() error {
 	for _, l := range t.udp {
 		l.stop()
 	}
-	for _, l := range t.tcp {
+	for _, l := range t.listeners {
 		_ = l.Close()
 	}
 	for _, c := range t.conns {
@@ -301,7 +318,7 @@ func (t *Transport) Close() error {
 func (t *Transport) StopAccepting() {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, l := range t.tcp {
+	for _, l := range t.listeners {
 		_ = l.Close()
 	}
 }
@@ -322,8 +339,8 @@ func (t *Transport) parse(m *sip.Message, b []byte) bool {
 	return true
 }
 
-// Dial returns the flow of a connection to remote, an open one that we made
-// before or a new one. It waits at most Options.DialTime, and not at all but for
+// Dial returns the flow of a TCP connection to remote, an open one that we made
+// before or a new one. Over TLS who connected is answered, and nobody is connected to. It waits at most Options.DialTime, and not at all but for
 // ErrBusy when too many do.
 func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (Flow, error) {
 	if p != TCP {
@@ -377,7 +394,7 @@ func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
 	defer t.wg.Done()
 	nc, err := net.DialTimeout("tcp", remote.String(), t.o.DialTime)
 	if err == nil {
-		if c := t.addConn(nc, true); c != nil {
+		if c := t.addConn(nc, TCP, true); c != nil {
 			d.flow = c.flow
 		} else {
 			_ = nc.Close()

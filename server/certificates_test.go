@@ -1,0 +1,147 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rollcall/config"
+	"rollcall/sip/siptest"
+)
+
+// overTLS adds a listener with the certificate.
+func overTLS(cert *siptest.Certificate) func(*config.Config) {
+	return func(c *config.Config) {
+		c.Listen = append(c.Listen, config.Listen{Address: "127.0.0.1:0", Transport: "tls", CertFile: cert.CertFile, KeyFile: cert.KeyFile})
+	}
+}
+
+// TestOverTLS: a device over TLS registers, sends and is sent to, watches and is told; when its connection ends its
+// binding goes, and what comes meanwhile waits.
+func TestOverTLS(t *testing.T) {
+	cert := siptest.NewCertificate(t, nil, "example.com")
+	h := start(t, overTLS(cert))
+	h.roots = cert.Pool
+	alice, bob := h.client("alice", "TLS"), h.client("bob", "UDP")
+	alice.register("")
+	bob.register("")
+
+	bob.send(bob.authorized("MESSAGE", "sip:alice@example.com", "over TLS", "Content-Type: text/plain"))
+	m := alice.answer(200)
+	if via := m.Via(); m.Body() != "over TLS" || via.Transport != "TLS" || int(via.Port) != h.Addrs()[2].(*net.TCPAddr).Port {
+		t.Errorf("alice got\n%s", m.Raw())
+	}
+	if m := bob.next(15 * time.Second); m == nil || m.Status() != 200 {
+		t.Fatalf("bob got %v", m)
+	}
+	alice.send(alice.authorized("MESSAGE", "sip:bob@example.com", "from TLS", "Content-Type: text/plain"))
+	if m := bob.answer(200); m.Body() != "from TLS" {
+		t.Errorf("bob got\n%s", m.Raw())
+	}
+	if m := alice.next(15 * time.Second); m == nil || m.Status() != 200 {
+		t.Fatalf("alice got %v", m)
+	}
+
+	w := h.watch("alice", "TLS", "sip:bob@example.com")
+	w.sees("bob")
+
+	_ = alice.conn.Close()
+	eventually(t, "the binding is gone", func() bool {
+		list, err := h.registrar.Lookup(t.Context(), aor(t, "alice"))
+		return err == nil && len(list) == 0
+	})
+	bob.want(202, "MESSAGE", "sip:alice@example.com", "later", "Content-Type: text/plain")
+	again := h.client("alice", "TLS")
+	again.register("")
+	if m := again.answer(200); m.Body() != "later" {
+		t.Errorf("alice got\n%s", m.Raw())
+	}
+}
+
+// TestCertificateRenewed: a reload takes a renewed certificate for connections that come then, keeps those that are
+// there, and keeps the one it has when the new one is not good.
+func TestCertificateRenewed(t *testing.T) {
+	first := siptest.NewCertificate(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Hour) }, "example.com")
+	core, seen := observer.New(zapcore.WarnLevel)
+	c := testConfig(t, overTLS(first))
+	h := startWith(t, c, zap.New(core))
+	logged := func(message string) bool {
+		return slices.ContainsFunc(seen.TakeAll(), func(e observer.LoggedEntry) bool { return e.Message == message })
+	}
+	if !logged("certificate expires soon") {
+		t.Error("an hour before the end nothing is said of it")
+	}
+	shown := func() *big.Int {
+		conn, err := tls.Dial("tcp", h.Addrs()[2].String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber
+	}
+	h.roots = first.Pool
+	alice := h.client("alice", "TLS")
+	alice.register("")
+
+	second := siptest.NewCertificate(t, nil, "example.com")
+	renew := func(cert, key string) {
+		for from, to := range map[string]string{cert: first.CertFile, key: first.KeyFile} {
+			b, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.Reload(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew(second.CertFile, second.KeyFile)
+	if got := shown(); got.Cmp(second.Pair.Leaf.SerialNumber) != 0 {
+		t.Errorf("serial number %d, want that of the new certificate", got)
+	}
+	if got := int64(h.certificateEnd()); got != second.Pair.Leaf.NotAfter.Unix() {
+		t.Errorf("expires %d, want %d", got, second.Pair.Leaf.NotAfter.Unix())
+	}
+	renew(first.CertFile, siptest.NewCertificate(t, nil).KeyFile)
+	if !logged("certificate stays as it was") {
+		t.Error("a key of another certificate is not complained about")
+	}
+	if got := shown(); got.Cmp(second.Pair.Leaf.SerialNumber) != 0 {
+		t.Errorf("serial number %d, want that of the last good certificate", got)
+	}
+	alice.register("")
+}
+
+// TestCertificateFaults: a server whose certificates are not good does not start, and says of each what is wrong.
+func TestCertificateFaults(t *testing.T) {
+	good, other := siptest.NewCertificate(t, nil, "example.com"), siptest.NewCertificate(t, nil)
+	for name, change := range map[string]struct {
+		do   func(*config.Listen)
+		want string
+	}{
+		"key of another": {func(l *config.Listen) { l.KeyFile = other.KeyFile }, other.KeyFile + ": tls: private key does not match public key"},
+		"no file":        {func(l *config.Listen) { l.CertFile = "/nowhere/cert.pem" }, "/nowhere/cert.pem"},
+		"key as CA":      {func(l *config.Listen) { l.ClientCAFile = good.KeyFile }, "has no certificate in PEM"},
+	} {
+		c := testConfig(t, overTLS(good))
+		change.do(&c.Listen[2])
+		if _, err := New(c, zap.NewNop()); err == nil {
+			t.Fatalf("%s: the server starts", name)
+		} else if !strings.Contains(err.Error(), change.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
