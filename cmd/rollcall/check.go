@@ -1,13 +1,11 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 
 	"rollcall/api"
 	"rollcall/config"
-	"rollcall/server"
 )
 
 // finding is one line of a check.
@@ -155,42 +152,6 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 	text, err := archiveTailWhole(c, cfg.ArchiveDir())
 	report("archive", err, "%s", text)
 	return found, nil
-}
-
-// certificateGood looks at the certificate of a listener as its clients will.
-func certificateGood(l config.Listen, domains []string, now time.Time) (string, error) {
-	c, err := server.ReadCertificate(l)
-	if err != nil {
-		return "", fmt.Errorf("%w; name the chain and its key in PEM, readable for the user of the server", err)
-	}
-	leaf := c.Certificates[0].Leaf
-	if now.After(leaf.NotAfter) {
-		return "", fmt.Errorf("%s expired on %s; renew it and reload the server", l.CertFile, leaf.NotAfter.Format(time.DateOnly))
-	}
-	if now.Before(leaf.NotBefore) {
-		return "", fmt.Errorf("%s is valid from %s on; look at this machine's clock", l.CertFile, leaf.NotBefore.Format(time.DateOnly))
-	}
-	for _, d := range domains {
-		if !slices.ContainsFunc(identities(leaf), func(name string) bool { return strings.EqualFold(name, d) }) {
-			return "", fmt.Errorf("%s is not for %s, as clients want it (RFC 5922 §7.1); have the domain among its names", l.CertFile, d)
-		}
-	}
-	return fmt.Sprintf("%s, until %s", l.CertFile, leaf.NotAfter.Format(time.DateOnly)), nil
-}
-
-// identities are the SIP domains that a certificate is for: those of its sip URIs, or without any its DNS names, among
-// which wildcards count for nothing (RFC 5922 §7.1, §7.2).
-func identities(c *x509.Certificate) []string {
-	var domains []string
-	for _, u := range c.URIs {
-		if strings.EqualFold(u.Scheme, "sip") && !strings.Contains(u.Opaque, "@") {
-			domains = append(domains, u.Opaque)
-		}
-	}
-	if len(domains) > 0 {
-		return domains
-	}
-	return c.DNSNames
 }
 
 // folder says whether a folder can be used, or made.

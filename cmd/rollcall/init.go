@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,20 +20,30 @@ func (a *app) init() *cobra.Command {
 	var (
 		domains, listen []string
 		dataDir, http   string
-		output          string
+		output, secure  string
 		yes, force      bool
 	)
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Write a commented configuration, after a few questions or from flags",
+		Short: "Write a commented configuration and a certificate, after a few questions or from flags",
 		Long: "init writes a configuration with every key explained. It asks for what no flag gives, if it runs on a\n" +
-			"terminal and without --yes. An existing file is not overwritten without --force.",
+			"terminal and without --yes. With an address for SIP over TLS it makes a certificate that is signed by its own\n" +
+			"key, beside the configuration; put one that your clients trust in its place. Existing files are not overwritten\n" +
+			"without --force.",
 		Example: "  rollcall init --domain example.com --data-dir /var/lib/rollcall --listen 0.0.0.0:5060 --yes",
 		Args:    args(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg := config.Default()
-			if _, err := os.Stat(output); err == nil && !force {
-				return fmt.Errorf("%s exists; give --force to overwrite it or --output for another name", output)
+			base := strings.TrimSuffix(output, filepath.Ext(output))
+			certFile, keyFile := base+"-cert.pem", base+"-key.pem"
+			exists := func(path string) error {
+				if _, err := os.Stat(path); err == nil && !force {
+					return fmt.Errorf("%s exists; give --force to overwrite it or --output for another name", path)
+				}
+				return nil
+			}
+			if err := exists(output); err != nil {
+				return err
 			}
 			ask := asker{app: a, ctx: c.Context(), in: bufio.NewReader(io.LimitReader(a.stdin, 1<<16)), quiet: yes || !isTerminalInput(a.stdin)}
 			if len(domains) == 0 {
@@ -47,6 +58,11 @@ func (a *app) init() *cobra.Command {
 			if len(listen) == 0 {
 				listen = ask.list("Address for SIP, UDP and TCP", "0.0.0.0:5060")
 			}
+			if !c.Flags().Changed("tls") && !ask.quiet {
+				if secure = ask.text("Address for SIP over TLS, - for none", "0.0.0.0:5061"); secure == "-" {
+					secure = ""
+				}
+			}
 			if !c.Flags().Changed("http") {
 				http = ask.text("Address for HTTP (health, metrics)", cfg.HTTP.Address)
 			}
@@ -59,10 +75,26 @@ func (a *app) init() *cobra.Command {
 			for _, l := range listen {
 				cfg.Listen = append(cfg.Listen, config.Listen{Address: l, Transport: "udp"}, config.Listen{Address: l, Transport: "tcp"})
 			}
+			if secure != "" {
+				cfg.Listen = append(cfg.Listen, config.Listen{Address: secure, Transport: "tls", CertFile: filepath.Base(certFile), KeyFile: filepath.Base(keyFile)})
+			}
 			if faults := cfg.Validate(); len(faults) > 0 {
 				return config.Faults(faults)
 			}
-			if err := writeNew(output, cfg.TOML(), force); err != nil {
+			if secure != "" {
+				if err := errors.Join(exists(certFile), exists(keyFile)); err != nil {
+					return err
+				}
+				cert, key, err := makeCertificate(domains, time.Now())
+				if err == nil {
+					err = errors.Join(writeNew(keyFile, key, 0o600, force), writeNew(certFile, cert, 0o644, force))
+				}
+				if err != nil {
+					return err
+				}
+				a.note("Wrote %s and %s, a certificate that no client trusts by itself.", certFile, keyFile)
+			}
+			if err := writeNew(output, cfg.TOML(), 0o644, force); err != nil {
 				return err
 			}
 			a.note("Wrote %s. Next:", output)
@@ -76,6 +108,7 @@ func (a *app) init() *cobra.Command {
 	f.StringSliceVar(&domains, "domain", nil, "`DOMAIN` of the accounts; again or with commas for more")
 	f.StringVar(&dataDir, "data-dir", "", "`FOLDER` for data (default "+defaultDataDir()+")")
 	f.StringSliceVar(&listen, "listen", nil, "`ADDRESS` for SIP over UDP and TCP; again for more (default 0.0.0.0:5060)")
+	f.StringVar(&secure, "tls", "", "`ADDRESS` for SIP over TLS, for which a certificate is made")
 	f.StringVar(&http, "http", "", "`ADDRESS` for HTTP, empty for none (default "+config.Default().HTTP.Address+")")
 	f.StringVar(&output, "output", "rollcall.toml", "`FILE` to write")
 	f.BoolVar(&yes, "yes", false, "ask nothing")
@@ -95,14 +128,14 @@ func defaultDataDir() string {
 }
 
 // writeNew writes a whole file or none: what has been there stays until the new one is complete.
-func writeNew(path string, data []byte, force bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".rollcall-*.toml")
+func writeNew(path string, data []byte, mode os.FileMode, force bool) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".rollcall-*")
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	if force {

@@ -311,6 +311,34 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// init makes a certificate that check finds good and the server starts with.
+func TestInitWithCertificate(t *testing.T) {
+	s := newShell(t)
+	args := []string{"init", "--domain", "example.com,example.org", "--data-dir", "data", "--listen", freeAddress(t), "--tls", freeAddress(t), "--http", freeAddress(t), "--yes"}
+	s.ok(args...)
+	info, err := os.Stat(filepath.Join(s.dir, "rollcall-key.pem"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key %v, %v", info, err)
+	}
+	if r := s.run("", "check"); r.code != 0 || !strings.Contains(r.stdout, "rollcall-cert.pem, until ") {
+		t.Errorf("check: %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "rollcall.toml")); err != nil {
+		t.Fatal(err)
+	}
+	s.fails(1, "rollcall-cert.pem exists", args...)
+	if _, err := os.Stat(filepath.Join(s.dir, "rollcall.toml")); err == nil {
+		t.Error("a configuration was written for a certificate that was not")
+	}
+	s.ok(append(args, "--force")...)
+
+	// The small user agent of the commands speaks no TLS.
+	s.write("rollcall.toml", fmt.Sprintf("domains = [\"example.com\"]\ndata_dir = \"data\"\n[http]\naddress = \"\"\n"+
+		"[[listen]]\naddress = %q\ntransport = \"tls\"\ncert_file = \"rollcall-cert.pem\"\nkey_file = \"rollcall-key.pem\"\n", freeAddress(t)))
+	s.serve()
+	s.fails(1, "does not listen over udp or tcp; it has tls ", "send", "alice", "alice", "hello")
+}
+
 func TestManualPages(t *testing.T) {
 	s := newShell(t)
 	s.ok("man", "man")
