@@ -75,7 +75,7 @@ type Config struct {
 type Listen struct {
 	// IP address and port, as in "0.0.0.0:5060" or "[::]:5060" (both families). Port 0 takes a free one.
 	Address string `toml:"address" reload:"restart" example:"\"0.0.0.0:5060\""`
-	// What is spoken there: udp, tcp or tls. ws and wss are known names that this version does not support.
+	// What is spoken there: udp, tcp, tls, ws (WebSocket) or wss (WebSocket over TLS).
 	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
 	// Certificate chain in PEM, for tls and wss, the server's own first. A reload reads it and the key again, for connections that come then.
 	CertFile string `toml:"cert_file" reload:"restart"`
@@ -84,6 +84,9 @@ type Listen struct {
 	// Certificate authorities in PEM that sign client certificates, for tls and wss. With it a client must show one.
 	ClientCAFile string `toml:"client_ca_file" reload:"restart"`
 }
+
+// Secure reports a listener that speaks TLS.
+func (l Listen) Secure() bool { return l.Transport == "tls" || l.Transport == "wss" }
 
 // Store says where state is kept.
 type Store struct {

@@ -160,15 +160,15 @@ func (v *validator) listen() {
 			}
 			seen[at] = l.Transport
 		}
-		v.oneOf(key+".transport", l.Transport, []string{"udp", "tcp", "tls"}, []string{"ws", "wss"})
-		if l.Transport == "tls" {
+		v.oneOf(key+".transport", l.Transport, []string{"udp", "tcp", "tls", "ws", "wss"}, nil)
+		if l.Secure() {
 			for _, f := range [][2]string{{"cert_file", l.CertFile}, {"key_file", l.KeyFile}} {
 				if f[1] == "" {
-					v.fault(key+"."+f[0], "name a file in PEM", "transport \"tls\" wants a certificate and its key")
+					v.fault(key+"."+f[0], "name a file in PEM", "transport %q wants a certificate and its key", l.Transport)
 				}
 			}
 		}
-		if l.Transport == "udp" || l.Transport == "tcp" {
+		if !l.Secure() {
 			for _, f := range [][2]string{{"cert_file", l.CertFile}, {"key_file", l.KeyFile}, {"client_ca_file", l.ClientCAFile}} {
 				if f[1] != "" {
 					v.fault(key+"."+f[0], "remove the key", "transport %q has no certificates", l.Transport)

@@ -155,7 +155,7 @@ func (n *Notifier) notify(v *views, s *subscription, now time.Time) {
 
 func contactParams(f transport.Flow) string {
 	if f.Proto.Stream() {
-		return ";transport=" + f.Proto.Param() + ">\r\n"
+		return ";transport=" + f.Proto.URIParam() + ">\r\n"
 	}
 	return ">\r\n"
 }

@@ -300,7 +300,7 @@ func (n *Notifier) count(watcher sip.AOR, by int) bool {
 func (n *Notifier) fields(f transport.Flow, life time.Duration) []sip.Field {
 	contact := "<sip:" + n.o.Transport.SentBy(f)
 	if f.Proto.Stream() {
-		contact += ";transport=" + f.Proto.Param()
+		contact += ";transport=" + f.Proto.URIParam()
 	}
 	return []sip.Field{
 		{Name: "Expires", Value: strconv.Itoa(int(life / time.Second))}, // RFC 6665 §4.2.1.1

@@ -101,9 +101,9 @@ func (r *Relay) toAddr(h hop, u sip.URI, a netip.Addr, literal bool, flow transp
 		switch {
 		case strings.EqualFold(t, "tcp"):
 			h.proto = transport.TCP
-		case strings.EqualFold(t, "tls"):
-			h.flow = flow // over TLS nobody is connected to, so it is who connected or nobody
-			return h, flow.Proto == transport.TLS && flow.Remote == h.remote && r.o.Transport.Alive(flow)
+		case strings.EqualFold(t, flow.Proto.URIParam()) && flow.Proto > transport.TCP:
+			h.flow = flow // over TLS and WebSocket nobody is connected to, so it is who connected or nobody
+			return h, flow.Remote == h.remote && r.o.Transport.Alive(flow)
 		case !strings.EqualFold(t, "udp"):
 			return h, false
 		}

@@ -86,7 +86,7 @@ func (s *Server) openCertificates(listens []config.Listen) error {
 	s.certificates = make([]*certificate, len(listens))
 	var faults []error
 	for i, l := range listens {
-		if l.Transport != "tls" {
+		if !l.Secure() {
 			continue
 		}
 		c, err := newCertificate(l)

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 	"go.uber.org/zap"
 
 	"rollcall/auth"
@@ -121,7 +123,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 type client struct {
 	t     *testing.T
 	user  string
-	proto string // UDP, TCP or TLS
+	proto string // UDP, TCP, TLS or WS
 	conn  net.Conn
 	in    chan *sip.Message
 }
@@ -133,6 +135,10 @@ func (h *house) client(user, proto string) *client {
 	switch addrs := h.Addrs(); proto {
 	case "TLS":
 		conn, err = tls.Dial("tcp", addrs[2].String(), &tls.Config{RootCAs: h.roots, ServerName: "example.com"})
+	case "WS":
+		d := ws.Dialer{Protocols: []string{"sip"}}
+		conn, _, _, err = d.Dial(h.t.Context(), "ws://"+addrs[2].String())
+		conn = webSocket{conn}
 	case "TCP":
 		conn, err = net.Dial("tcp", addrs[1].String())
 	default:
@@ -147,6 +153,18 @@ func (h *house) client(user, proto string) *client {
 	return c
 }
 
+// webSocket reads and writes whole messages.
+type webSocket struct{ net.Conn }
+
+func (c webSocket) Read(b []byte) (int, error) {
+	p, _, err := wsutil.ReadServerData(c.Conn)
+	return copy(b, p), err
+}
+
+func (c webSocket) Write(b []byte) (int, error) {
+	return len(b), wsutil.WriteClientText(c.Conn, b)
+}
+
 func (c *client) read() {
 	defer close(c.in)
 	b := make([]byte, 128<<10)
@@ -154,7 +172,7 @@ func (c *client) read() {
 	for {
 		var n int
 		var err error
-		if c.proto == "UDP" {
+		if c.proto == "UDP" || c.proto == "WS" {
 			n, err = c.conn.Read(b)
 		} else {
 			n, err = readMessage(stream, b)

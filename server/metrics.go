@@ -96,7 +96,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	count("rollcall_transport_connections_opened_total", "Connections opened.", nil, t.ConnOpened.Load)
 	count("rollcall_transport_connections_refused_total", "Connections over a limit.", nil, t.ConnRefused.Load)
 	count("rollcall_transport_connections_timed_out_total", "Connections closed as idle, slow or not reading.", nil, t.ConnTimedOut.Load)
-	count("rollcall_transport_handshakes_failed_total", "Connections that ended in the TLS handshake.", nil, t.HandshakeFailed.Load)
+	count("rollcall_transport_handshakes_failed_total", "Connections that ended in the handshake of TLS or WebSocket.", nil, t.HandshakeFailed.Load)
 	gauge("rollcall_transport_certificate_expires_seconds", "When the first certificate of a listener expires, in seconds since 1970; 0 without one.", s.certificateEnd)
 	gauge("rollcall_transport_connections", "Open connections.", func() float64 { return float64(s.transport.Connections()) })
 

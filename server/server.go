@@ -224,6 +224,10 @@ func (s *Server) listenSIP(l config.Listen, c *certificate) (netip.AddrPort, err
 		return s.transport.ListenTLS(addr, c.config())
 	case "tcp":
 		return s.transport.ListenTCP(addr)
+	case "ws":
+		return s.transport.ListenWS(addr, nil)
+	case "wss":
+		return s.transport.ListenWS(addr, c.config())
 	}
 	return s.transport.ListenUDP(addr)
 }

@@ -130,7 +130,7 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 	}
 	checkPorts(cfg, running, report)
 	for _, l := range cfg.Listen {
-		if l.Transport == "tls" {
+		if l.Secure() {
 			text, err := certificateGood(l, cfg.Domains, time.Now())
 			report("certificate", err, "%s", text)
 		}

@@ -1,4 +1,4 @@
-// Package transport carries SIP messages: UDP, TCP and TLS (RFC 3261 §18), symmetric
+// Package transport carries SIP messages: UDP, TCP and TLS (RFC 3261 §18), WebSocket (RFC 7118), symmetric
 // responses (RFC 3581), keep-alives by CRLF and STUN (RFC 5626 §3.5, §4.4) and
 // the limits that keep a stranger from growing anything.
 //
@@ -8,6 +8,5 @@
 //
 // A Flow is the way to a peer, a comparable value: for UDP the pair of
 // addresses, for a connection also its number, so that what was bound to it
-// (bindings, subscriptions) ends with it. WebSocket has its places in Proto and is
-// not built yet.
+// (bindings, subscriptions) ends with it.
 package transport

@@ -45,7 +45,7 @@ func (p Proto) String() string {
 	return "NONE"
 }
 
-// Param returns the name in a URI's transport parameter (lower case).
+// Param returns the name in configuration and logs (lower case).
 func (p Proto) Param() string {
 	switch p {
 	case UDP:
@@ -62,6 +62,15 @@ func (p Proto) Param() string {
 		return "program"
 	}
 	return ""
+}
+
+// URIParam returns the value of the transport parameter of a URI that leads over it. WebSocket has one, over TLS
+// or not (RFC 7118 §5.2).
+func (p Proto) URIParam() string {
+	if p == WSS {
+		p = WS
+	}
+	return p.Param()
 }
 
 // Stream reports a transport with connections.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"rollcall/sip"
 )
 
@@ -171,6 +173,10 @@ func (c *conn) read() {
 	if !c.handshake() {
 		return
 	}
+	if c.flow.Proto.framed() {
+		c.readFrames()
+		return
+	}
 	var (
 		m       sip.Message
 		buf     = make([]byte, firstRead)
@@ -301,8 +307,17 @@ func (c *conn) corkBefore(end time.Time) bool {
 // much.
 const firstToGo = 64 << 10
 
-// send queues b behind what waits already.
+// send queues a message, or a keep-alive, behind what waits already.
 func (c *conn) send(b []byte) error {
+	var op ws.OpCode
+	if c.flow.Proto.framed() {
+		op = frameOf(b)
+	}
+	return c.sendFrame(op, b)
+}
+
+// sendFrame queues b, for WebSocket with an operation.
+func (c *conn) sendFrame(op ws.OpCode, b []byte) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -319,9 +334,15 @@ func (c *conn) send(b []byte) error {
 		_ = bare(c.nc).Close() // it does not read: bindings and subscriptions go with the flow
 		return ErrQueue
 	}
-	c.out = append(c.out, b...)
-	c.held += len(b)
-	c.t.queued.Add(int64(len(b)))
+	before := len(c.out)
+	if op == 0 {
+		c.out = append(c.out, b...)
+	} else {
+		c.out = appendFrame(c.out, op, b)
+	}
+	added := len(c.out) - before
+	c.held += added
+	c.t.queued.Add(int64(added))
 	if c.writing {
 		c.mu.Unlock()
 		return nil

@@ -14,18 +14,23 @@ func (t *Transport) ListenTLS(addr netip.AddrPort, secure *tls.Config) (netip.Ad
 	return t.listenStream(TLS, addr, secure)
 }
 
-// handshake makes a connection that has one ready for reading. Of the reading goroutine.
+// handshake makes a connection that begins with one, or two, ready for reading. Of the reading goroutine.
 func (c *conn) handshake() bool {
 	secure, ok := c.nc.(*tls.Conn)
-	if !ok {
+	if !ok && !c.flow.Proto.framed() {
 		return true
 	}
-	_ = secure.SetDeadline(time.Now().Add(c.t.o.HandshakeTime))
-	if secure.Handshake() != nil {
+	_ = c.nc.SetDeadline(time.Now().Add(c.t.o.HandshakeTime))
+	if ok && secure.Handshake() != nil {
 		c.t.Counters.HandshakeFailed.Add(1)
 		return false
 	}
-	_ = secure.SetDeadline(time.Time{})
+	if c.flow.Proto.framed() && upgrade(c.nc) != nil {
+		c.t.Counters.HandshakeFailed.Add(1)
+		c.linger() // for who reads why
+		return false
+	}
+	_ = c.nc.SetDeadline(time.Time{})
 	return true
 }
 

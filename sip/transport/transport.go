@@ -33,7 +33,7 @@ type Options struct {
 	Idle           time.Duration // a connection without traffic is closed; 1 h
 	MessageTime    time.Duration // a message on a stream must be whole within it; 30 s
 	WriteTime      time.Duration // a peer that does not read is closed; 10 s
-	HandshakeTime  time.Duration // a TLS handshake must be over within it; 10 s
+	HandshakeTime  time.Duration // the handshakes of TLS and WebSocket must be over within it; 10 s
 	DialTime       time.Duration // for a new connection; 3 s
 	MaxQueue       int           // bytes waiting for one connection; 1 MiB
 	MaxQueued      int64         // bytes waiting for all; over it, connections with more than 64 KiB go; 256 MiB
@@ -104,7 +104,7 @@ type Counters struct {
 	ConnRefused  atomic.Uint64 // over a connection limit
 	ConnTimedOut atomic.Uint64 // idle, slow or not reading
 
-	HandshakeFailed atomic.Uint64 // connections that ended in the TLS handshake
+	HandshakeFailed atomic.Uint64 // connections that ended in the handshake of TLS or WebSocket
 }
 
 // Transport owns all sockets. It is safe for concurrent use.
@@ -135,7 +135,7 @@ type Transport struct {
 	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
 }
 
-// New makes a transport; nothing is heard before ListenUDP, ListenTCP or ListenTLS.
+// New makes a transport; nothing is heard before ListenUDP, ListenTCP, ListenTLS or ListenWS.
 func New(h Handler, o Options) *Transport {
 	o.setDefaults()
 	var b [4]byte
@@ -340,7 +340,7 @@ func (t *Transport) parse(m *sip.Message, b []byte) bool {
 }
 
 // Dial returns the flow of a TCP connection to remote, an open one that we made
-// before or a new one. Over TLS who connected is answered, and nobody is connected to. It waits at most Options.DialTime, and not at all but for
+// before or a new one. Over TLS and WebSocket who connected is answered, and nobody is connected to. It waits at most Options.DialTime, and not at all but for
 // ErrBusy when too many do.
 func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (Flow, error) {
 	if p != TCP {

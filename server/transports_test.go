@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rollcall/config"
+	"rollcall/sip"
 	"rollcall/sip/siptest"
 )
 
@@ -66,6 +67,49 @@ func TestOverTLS(t *testing.T) {
 	if m := again.answer(200); m.Body() != "later" {
 		t.Errorf("alice got\n%s", m.Raw())
 	}
+}
+
+// TestOverWebSocket: a browser's user agent, whose Contact is a name that nobody can look up and whose requests have no
+// Content-Length, talks with devices on other transports.
+func TestOverWebSocket(t *testing.T) {
+	h := start(t, func(c *config.Config) {
+		c.Listen = append(c.Listen, config.Listen{Address: "127.0.0.1:0", Transport: "ws"})
+	})
+	alice, bob := h.client("alice", "WS"), h.client("bob", "TCP")
+	contact := "Contact: <sip:u4kd7@df7jal23ls0d.invalid;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:f81-7dec-14a06cf1>\""
+	measured := func(text string) string {
+		head, body, _ := strings.Cut(text, "\r\n\r\n")
+		head, _, _ = strings.Cut(head, "\r\nContent-Length:")
+		return strings.Replace(head, alice.conn.LocalAddr().String(), "df7jal23ls0d.invalid", 1) + "\r\n\r\n" + body
+	}
+	if m := alice.ask(measured(alice.authorized("REGISTER", "sip:example.com", "", contact, "Supported: path, outbound"))); m.Status() != 200 {
+		t.Fatalf("REGISTER: %s", m.Raw())
+	}
+	bob.register("")
+	bob.send(bob.authorized("MESSAGE", "sip:alice@example.com", "to the browser: 漢字", "Content-Type: text/plain;charset=utf-8"))
+	m := alice.answer(200)
+	if via := m.Via(); m.Body() != "to the browser: 漢字" || via.Transport != "WS" || !strings.Contains(m.RequestURI(), "df7jal23ls0d.invalid") {
+		t.Errorf("alice got\n%s", m.Raw())
+	}
+	if m := bob.next(15 * time.Second); m == nil || m.Status() != 200 {
+		t.Fatalf("bob got %v", m)
+	}
+	alice.send(measured(alice.authorized("MESSAGE", "sip:bob@example.com", "from the browser", "Content-Type: text/plain")))
+	if m := bob.answer(200); m.Body() != "from the browser" {
+		t.Errorf("bob got\n%s", m.Raw())
+	}
+	if m := alice.next(15 * time.Second); m == nil || m.Status() != 200 {
+		t.Fatalf("alice got %v", m)
+	}
+	w := h.watch("alice", "WS", "sip:bob@example.com")
+	if m := w.sees("bob"); !strings.Contains(m.Get(sip.HeaderContact), ";transport=ws>") {
+		t.Errorf("NOTIFY\n%s", m.Raw())
+	}
+	_ = alice.conn.Close()
+	eventually(t, "the binding is gone", func() bool {
+		list, err := h.registrar.Lookup(t.Context(), aor(t, "alice"))
+		return err == nil && len(list) == 0
+	})
 }
 
 // TestCertificateRenewed: a reload takes a renewed certificate for connections that come then, keeps those that are
