@@ -23,7 +23,8 @@ type outgoing struct {
 	dropRoutes int
 	realm      string // whose credentials are taken out
 	from, to   sip.AOR
-	alias      string // of to, when that is what was asked for
+	alias      string         // of to, when that is what was asked for
+	gruu       registrar.GRUU // of to, when one device of it is asked for
 	received   time.Time
 	composing  bool
 	dated      bool     // give it a Date: it waited

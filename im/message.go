@@ -3,6 +3,7 @@ package im
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"rollcall/archive"
 	"rollcall/auth"
 	"rollcall/policy"
+	"rollcall/registrar"
 	"rollcall/sip"
 	"rollcall/sip/transaction"
 	"rollcall/store"
@@ -43,7 +45,10 @@ func (r *Relay) Admit(m *sip.Message, dropRoutes int) (Admission, *sip.Error) {
 	if hops, ok := sip.ParseUint(m.Get(sip.HeaderMaxForwards)); ok && hops == 0 {
 		return a, sip.NewError(sip.StatusTooManyHops, "")
 	}
-	to, _, err := r.recipient(m)
+	to, _, _, err := r.recipient(m)
+	if errors.Is(err, errGRUU) {
+		return a, sip.NewError(sip.StatusNotFound, "Request-URI is no GRUU of this domain")
+	}
 	if err != nil {
 		return a, sip.NewError(sip.StatusNotFound, "Request-URI names no user")
 	}
@@ -111,25 +116,40 @@ func (r *Relay) decide(o *outgoing) policy.Decision {
 // records are used again: a record is large, and each message has two.
 var records = sync.Pool{New: func() any { return new(archive.Record) }}
 
-// recipient returns whom a message is for, and the alias by which it is asked for.
-func (r *Relay) recipient(m *sip.Message) (to sip.AOR, alias string, err error) {
-	to, err = sip.ParseAOR(m.URI())
-	if owner, ok := r.o.Accounts.Owner(to); ok && err == nil {
-		return owner, to.String(), nil
+// errGRUU is for a URI with a parameter gr that is no valid GRUU (RFC 5627 §6.1).
+var errGRUU = errors.New("no GRUU of this domain")
+
+// recipient returns whom a message is for, and the alias or the GRUU by which it is asked for.
+func (r *Relay) recipient(m *sip.Message) (to sip.AOR, alias string, gruu registrar.GRUU, err error) {
+	u := m.URI()
+	if to, err = sip.ParseAOR(u); err != nil {
+		return to, "", gruu, err
 	}
-	return to, "", err
+	if u.Params != "" && r.settings.Load().Rules.Ours(to.Domain()) {
+		var found bool
+		if gruu, found = r.o.GRUUs.Parse(u); found {
+			if gruu.IsZero() {
+				return to, "", gruu, errGRUU
+			}
+			to = gruu.AOR
+		}
+	}
+	if owner, ok := r.o.Accounts.Owner(to); ok {
+		return owner, to.String(), gruu, nil
+	}
+	return to, "", gruu, nil
 }
 
 // outgoing puts together what is known of a request that was admitted.
 func (r *Relay) outgoing(tx *transaction.Server, from sip.AOR, a Admission) *passage {
 	m := tx.Request()
-	to, alias, err := r.recipient(m)
+	to, alias, gruu, err := r.recipient(m)
 	if err != nil {
 		panic("im: a message was served that was not admitted")
 	}
 	p := r.passage(tx, a.told)
 	p.o = outgoing{
-		passage: p, alias: alias,
+		passage: p, alias: alias, gruu: gruu,
 		req: m, source: tx.Source().Remote, key: r.keyOf(m), loop: a.loop, dropRoutes: a.dropRoutes,
 		realm: from.Domain(), from: from, to: to, received: tx.Begun(), composing: isComposing(m),
 	}
@@ -177,7 +197,7 @@ func (r *Relay) relay(tx *transaction.Server, o *outgoing) {
 		r.refuse(tx, o, fault)
 		return
 	}
-	if len(devices) == 1 && devices[0].peer == nil && r.offline.busy(o.to) && !o.composing {
+	if len(devices) == 1 && devices[0].peer == nil && r.offline.busy(o.to) && o.keepable() {
 		r.queueBehind(tx, o, devices)
 		return
 	}
@@ -295,6 +315,11 @@ func (r *Relay) route(ctx context.Context, o *outgoing, now time.Time) ([]device
 	if err != nil {
 		return nil, r.storeFault(o, err)
 	}
+	if !o.gruu.IsZero() {
+		if bindings = slices.DeleteFunc(bindings, func(b registrar.Binding) bool { return !o.gruu.Leads(&b) }); len(bindings) == 0 && o.gruu.Temporary {
+			return nil, sip.NewError(sip.StatusNotFound, "") // RFC 5627 §5.3: it is not valid any more
+		}
+	}
 	if len(bindings) > 0 { // so there is such an account
 		return devicesOf(devices, bindings), nil
 	}
@@ -307,6 +332,10 @@ func (r *Relay) route(ctx context.Context, o *outgoing, now time.Time) ([]device
 	}
 	return nil, nil
 }
+
+// keepable reports that a message may wait for a device. One to a GRUU is for the device it names, of which
+// none that is there is answered 480 (RFC 5627 §6.1).
+func (o *outgoing) keepable() bool { return !o.composing && o.gruu.IsZero() }
 
 // storeFault turns a fault of the store into the answer; what it was goes to the
 // log.

@@ -56,7 +56,7 @@ func queuedKey(id archive.ID) store.Key { return store.Key{Kind: kindQueued, Own
 func (q *offline) put(ctx context.Context, o *outgoing, tried []trial) *sip.Error {
 	s := q.r.settings.Load()
 	expires, ok := expiryOf(o, s.OfflineLife, time.Now())
-	if o.composing || !ok {
+	if !o.keepable() || !ok {
 		return sip.NewError(sip.StatusTemporarilyUnavail, "")
 	}
 	set, err := q.r.o.Store.Load(ctx, queueKey(o.to))

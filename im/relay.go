@@ -78,6 +78,7 @@ type Options struct {
 	Store     store.Store
 	Locations Locations
 	Accounts  Accounts
+	GRUUs     *registrar.GRUUs // nil knows none
 	// Parties tells what the rules want to know of a sender and of the one a message is
 	// for. It must not block. It may be nil: then the addresses are all they get.
 	Parties func(from, to sip.AOR) (policy.Party, policy.Party)

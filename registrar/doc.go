@@ -25,7 +25,7 @@
 //   - A contact that stands twice in one request counts as the later one says.
 //   - Display names of contacts are not kept.
 //
-// Left out: GRUUs (RFC 5627), Service-Route (RFC 3608), and telling of bindings
+// Left out: Service-Route (RFC 3608), and telling of bindings
 // that expire: they are just gone. The event package reg (RFC 3680) is in reginfo.
 // The caller does authentication, Require and the choice whether the Request-URI is
 // ours (RFC 3261 §10.3 items 1 to 3).

@@ -129,9 +129,13 @@ func (r *Registrar) register(ctx context.Context, q *request, o *Options, m *sip
 		return nil, Change{}, err
 	}
 	// Item 8: "Contact header field values enumerating all current bindings".
+	gruus := o.GRUUs
+	if q.flags&flagGRUU == 0 {
+		gruus = nil // RFC 5627 §5.2: for who asks
+	}
 	for i := range q.places {
 		if p := &q.places[i]; !p.gone {
-			dst = p.appendContact(dst, now)
+			dst = p.appendContact(dst, now, aor, gruus)
 		}
 	}
 	for _, p := range q.paths { // RFC 3327 §5.3

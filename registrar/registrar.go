@@ -50,6 +50,8 @@ type Options struct {
 	// a server that routes by flow, one flow of a device at a time.
 	Outbound bool
 
+	GRUUs *GRUUs // of devices that ask for them (RFC 5627); nil gives none
+
 	Log *zap.Logger // nil logs nothing
 }
 
@@ -125,10 +127,14 @@ func (r *Registrar) Reload(o Options) {
 // Extensions returns the option tags that the registrar understands in Require
 // and for which the server may say Supported (RFC 3261 §10.3 item 2).
 func (r *Registrar) Extensions() []string {
+	all := []string{"path"}
 	if r.options.Load().Outbound {
-		return []string{"path", "outbound"}
+		all = append(all, "outbound")
 	}
-	return []string{"path"}
+	if r.options.Load().GRUUs != nil {
+		all = append(all, "gruu")
+	}
+	return all
 }
 
 // Observe makes f be called after each change, also those of FlowClosed, Clear

@@ -3,11 +3,13 @@ package registrar
 import (
 	"strconv"
 	"time"
+
+	"rollcall/sip"
 )
 
 // appendContact writes the Contact line of a binding: "Each Contact value MUST
 // feature an "expires" parameter" (RFC 3261 §10.3 item 8).
-func (p *place) appendContact(dst []byte, now time.Time) []byte {
+func (p *place) appendContact(dst []byte, now time.Time, aor sip.AOR, g *GRUUs) []byte {
 	dst = append(dst, "Contact: <"...)
 	dst = append(dst, p.rec.contact...)
 	dst = append(dst, ">;expires="...)
@@ -18,6 +20,7 @@ func (p *place) appendContact(dst []byte, now time.Time) []byte {
 		dst = appendQ(dst, p.rec.q)
 	}
 	dst = append(dst, p.rec.params...)
+	dst = g.appendParams(dst, aor, &p.rec)
 	return append(dst, "\r\n"...)
 }
 

@@ -134,10 +134,15 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		}
 	}
 	s.tx = transaction.New(sender(s.transport), transaction.Options{Bytes: cfg.Limits.TransactionBytes, Programs: s.programs.take})
+	gruuKey, err := loadKey(cfg.KeysDir, "gruu")
+	if err != nil {
+		return nil, fmt.Errorf("keys_dir: %w", err)
+	}
+	s.gruus = registrar.NewGRUUs(gruuKey)
 	s.registrar = registrar.New(s.store, s.registrarOptions(cfg))
 	s.relay = im.New(im.Options{
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory, &s.programs}, Accounts: s.directory,
-		Transport: reaching{s.transport, &s.programs}, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
+		GRUUs: s.gruus, Transport: reaching{s.transport, &s.programs}, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 		Describe: s.describe, Parties: s.parties,
 	}, relaySettings(cfg, s.rules.Load()))
 	packages, err := s.packages(cfg)
@@ -219,7 +224,7 @@ func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
 	return registrar.Options{
 		Default: cfg.Registrar.DefaultExpires.Duration, Min: cfg.Registrar.MinExpires.Duration, Max: cfg.Registrar.MaxExpires.Duration,
 		MaxContacts: cfg.Registrar.MaxContacts, Domains: cfg.Domains, Boot: s.transport.Boot(), Alive: s.transport.Alive, Here: s.listensAt,
-		Outbound: true, Log: s.log,
+		Outbound: true, GRUUs: s.gruus, Log: s.log,
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *Server) packages(cfg *config.Config) ([]event.Package, error) {
 		conferenceinfo.New(conferenceinfo.Options{Publishers: publishers, Rules: rules}),
 		documents,
 		messagesummary.New(messagesummary.Options{Queue: s.relay, Publishers: publishers}),
-		reginfo.New(reginfo.Options{Locations: s.registrar}),
+		reginfo.New(reginfo.Options{Locations: s.registrar, GRUUs: s.gruus}),
 	}, nil
 }
 

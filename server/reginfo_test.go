@@ -22,3 +22,19 @@ func TestRegistrationsAreTold(t *testing.T) {
 	}
 	h.subscriber("alice", "UDP", bobURI, "reg", 403)
 }
+
+// TestGRUUsAreTold: who may see a registration sees its GRUUs, those that the device was told (RFC 5627 §5.5).
+func TestGRUUsAreTold(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	w := h.subscriber("bob", "TCP", bobURI, "reg", 200)
+	w.notify()
+	phone := h.client("bob", "UDP")
+	for range 2 {
+		public, temporary := phone.gruus("urn:uuid:00000000-0000-1000-8000-000000000003")
+		if m := w.sees(`uri="` + temporary + `"`); !strings.Contains(m.Body(), `uri="`+public+`"`) || !strings.Contains(m.Body(), `xmlns:gr="urn:ietf:params:xml:ns:gruuinfo"`) ||
+			!strings.Contains(m.Body(), "first-cseq=") {
+			t.Errorf("heard\n%s", m.Raw())
+		}
+	}
+}

@@ -18,5 +18,5 @@
 // The attributes expires and duration-registered are right when a NOTIFY leaves. That
 // time goes by is no change.
 //
-// Left out: display names, which the registrar does not keep; and GRUUs.
+// Left out: display names, which the registrar does not keep.
 package reginfo

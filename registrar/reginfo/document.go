@@ -17,9 +17,10 @@ const Space = "urn:ietf:params:xml:ns:reginfo"
 
 // registration is the state of an address of record.
 type registration struct {
-	aor  sip.AOR
-	live []registrar.Binding
-	gone []ended
+	aor   sip.AOR
+	gruus *registrar.GRUUs
+	live  []registrar.Binding
+	gone  []ended
 }
 
 // state is that of the machine in RFC 3680 §4.7.1.
@@ -53,6 +54,7 @@ func (r *registration) body() event.Body {
 			happened = "refreshed"
 		}
 		c := contact(b, "active", happened)
+		appendGRUUs(c, r.gruus, b)
 		setTimes(c, &times, b.Expires, b.Registered)
 		reg.Append(c)
 	}
@@ -90,6 +92,28 @@ func contact(b *registrar.Binding, state, happened string) *xmltree.Element {
 		e.Append(p)
 		params = rest
 	}
+}
+
+// GRUUSpace is the namespace of GRUUs in these documents.
+const GRUUSpace = "urn:ietf:params:xml:ns:gruuinfo"
+
+// appendGRUUs writes the GRUUs of a contact (RFC 5627 §5.5). Temporary ones that were made before the
+// last REGISTER may be good still; first-cseq speaks for the last one alone, as the others are not kept.
+func appendGRUUs(c *xmltree.Element, gruus *registrar.GRUUs, b *registrar.Binding) {
+	public, temporary := gruus.Of(b)
+	if public == "" {
+		return
+	}
+	e := xmltree.New(GRUUSpace, "gr", "pub-gruu")
+	e.SetAttr("", "uri", clean(public))
+	c.Append(e)
+	if temporary == "" {
+		return
+	}
+	e = xmltree.New(GRUUSpace, "gr", "temp-gruu")
+	e.SetAttr("", "uri", clean(temporary))
+	e.SetAttr("", "first-cseq", strconv.FormatUint(uint64(b.CSeq), 10))
+	c.Append(e)
 }
 
 // clean drops what can't stand in XML.

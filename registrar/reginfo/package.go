@@ -28,6 +28,9 @@ var _ Locations = (*registrar.Registrar)(nil)
 type Options struct {
 	Locations Locations
 
+	// GRUUs are told with the contacts that have them (RFC 5627 §5.5). Nil knows none.
+	GRUUs *registrar.GRUUs
+
 	// Watchers tells who may watch accounts besides themselves: application
 	// servers. Nil: nobody.
 	Watchers func(resource, watcher sip.AOR) bool
@@ -73,7 +76,7 @@ func (p *Package) Compose(ctx context.Context, resource sip.AOR, _ []event.Publi
 	if err != nil {
 		return event.State{}, fmt.Errorf("look up bindings: %w", err)
 	}
-	r := registration{aor: resource, live: live, gone: p.memory.step(resource, live, time.Now())}
+	r := registration{aor: resource, gruus: p.o.GRUUs, live: live, gone: p.memory.step(resource, live, time.Now())}
 	s := event.State{Value: r}
 	for i := range live {
 		if e := live[i].Expires; s.Until.IsZero() || e.Before(s.Until) {
