@@ -35,6 +35,7 @@ type Backend interface {
 	Checker
 	Publisher
 	Watcher
+	Tracer
 	Administration
 	Exports
 	Messages

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -168,6 +169,39 @@ func (c *Client) Export(ctx context.Context, csv io.Writer) error {
 		return fmt.Errorf("export: %w", err)
 	}
 	return nil
+}
+
+// Trace calls each with the SIP messages that q asks for, as they come and go, until ctx ends or each gives an error.
+func (c *Client) Trace(ctx context.Context, q TraceQuery, each func(Traced) error) error {
+	v := url.Values{"bodies": {strconv.FormatBool(q.Bodies)}}
+	for name, value := range map[string]string{"aor": q.AOR, "call_id": q.CallID, "reason": q.Reason} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	res, err := c.do(ctx, http.MethodGet, "/api/v1/trace?"+v.Encode(), "", nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("trace: %w", err)
+		}
+		data, ok := bytes.CutPrefix(line, []byte("data:"))
+		if !ok {
+			continue
+		}
+		var t Traced
+		if err := json.Unmarshal(data, &t); err != nil {
+			return fmt.Errorf("trace: %w", err)
+		}
+		if err := each(t); err != nil {
+			return err
+		}
+	}
 }
 
 // call sends v as JSON, if it is not nil, and reads the answer into out, if that is not nil.

@@ -93,6 +93,7 @@ func routes(b Backend) *http.ServeMux {
 	tokenRoutes(mux, b)
 	presenceRoutes(mux, b)
 	watchRoutes(mux, b)
+	traceRoutes(mux, b)
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, r *http.Request) {
 		regs, err := b.Registrations(r.Context(), r.URL.Query().Get("aor"))
 		if regs == nil {

@@ -25,6 +25,7 @@ var access = map[string]struct {
 	"POST /api/v1/reload":                      {[]string{"admin"}, "Read the configuration file again."},
 	"GET /api/v1/registrations":                {[]string{"ops", "admin"}, "List bindings, of one account with ?aor=."},
 	"GET /api/v1/subscriptions":                {[]string{"ops", "admin"}, "List subscriptions, of one account with ?aor=."},
+	"GET /api/v1/trace":                        {[]string{"ops", "admin", "compliance"}, "SIP messages as they come and go, of ?aor= and ?call_id=, as server-sent events; with ?bodies=true for the role compliance."},
 	"GET /api/v1/explain":                      {[]string{"ops", "admin"}, "Say what ?watcher= sees of ?presentity=, and why."},
 	"GET /api/v1/presence":                     {[]string{"ops", "admin", "bot"}, "Presence of the accounts named by ?aor=, once for each."},
 	"GET /api/v1/presence/{aor}":               {[]string{"ops", "admin", "bot"}, "Presence of an account."},

@@ -58,6 +58,9 @@ func (s *Server) receive(m *sip.Message, f transport.Flow) {
 			s.panicked(m, p)
 		}
 	}()
+	if s.traced.some.Load() {
+		s.trace(false, f, m.Raw())
+	}
 	fault := m.Check()
 	if !m.IsRequest() {
 		if fault == nil {

@@ -48,6 +48,7 @@ type Server struct {
 	started  time.Time
 	bound    atomic.Pointer[bound] // nil until Run listens
 
+	traced       tracing
 	gruus        *registrar.GRUUs
 	certificates []*certificate // of [[listen]], by index; nil for those without TLS
 

@@ -65,7 +65,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "configuration `FILE` (default: "+config.EnvFile+", ./rollcall.toml, a running dev, "+config.SystemFile+")")
 	_ = root.MarkPersistentFlagFilename("config", "toml") // fails only for a flag that is not there
 	root.AddCommand(
-		a.dev(), a.serve(), a.init(), a.check(), a.user(), a.send(), a.watch(), a.publish(), a.presence(), a.registrations(), a.subscriptions(), a.explain(), a.archive(), a.policy(), a.token(), a.usage(), a.bench(),
+		a.dev(), a.serve(), a.init(), a.check(), a.user(), a.send(), a.watch(), a.publish(), a.presence(), a.registrations(), a.subscriptions(), a.explain(), a.trace(), a.archive(), a.policy(), a.token(), a.usage(), a.bench(),
 		a.version(), a.man(),
 	)
 	return root

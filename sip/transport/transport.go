@@ -119,6 +119,7 @@ type Transport struct {
 	queued  atomic.Int64 // bytes that wait for connections
 	turns   chan struct{}
 
+	tap        atomic.Pointer[func(Flow, []byte)]
 	gathering  gathering
 	nextReader atomic.Uint32 // in turn
 
@@ -168,6 +169,16 @@ const (
 	maxDialWaiters = 256
 )
 
+// Tap has f called with each message that is sent, until it is called with nil. F must
+// not wait, and must not keep the bytes.
+func (t *Transport) Tap(f func(to Flow, b []byte)) {
+	if f == nil {
+		t.tap.Store(nil)
+		return
+	}
+	t.tap.Store(&f)
+}
+
 // Send writes one message to the flow. It does not wait for the peer; the bytes
 // are copied. An error means that the message will not arrive; nil promises
 // nothing.
@@ -197,6 +208,9 @@ func (t *Transport) Send(f Flow, b []byte) error {
 		return fmt.Errorf("send over %s: %w", f, err)
 	}
 	t.Counters.Sent.Add(1)
+	if tap := t.tap.Load(); tap != nil {
+		(*tap)(f, b)
+	}
 	return nil
 }
 
