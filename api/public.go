@@ -149,43 +149,6 @@ func withToken(b Backend) http.Handler {
 	}))
 }
 
-// openAPI describes the routes (OpenAPI 3.1).
-func openAPI() http.Handler {
-	type operation map[string]any
-	paths := map[string]map[string]operation{}
-	for pattern, a := range access {
-		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.ReplaceAll(path, "...}", "}")
-		if paths[path] == nil {
-			paths[path] = map[string]operation{}
-		}
-		op := operation{"summary": a.summary, "description": "Roles: " + strings.Join(a.roles, ", ") + ".", "security": []any{map[string][]string{"token": {}}},
-			"responses": map[string]any{"200": map[string]string{"description": "Done."}, "default": map[string]string{"description": "An object with error."}}}
-		var params []any
-		for rest := path; strings.Contains(rest, "{"); {
-			_, after, _ := strings.Cut(rest, "{")
-			name, tail, _ := strings.Cut(after, "}")
-			params = append(params, map[string]any{"name": name, "in": "path", "required": true, "schema": map[string]string{"type": "string"}})
-			rest = tail
-		}
-		if params != nil {
-			op["parameters"] = params
-		}
-		paths[path][strings.ToLower(method)] = op
-	}
-	text, err := json.MarshalIndent(map[string]any{
-		"openapi": "3.1.0", "info": map[string]string{"title": "rollcall", "version": "1"}, "paths": paths,
-		"components": map[string]any{"securitySchemes": map[string]any{"token": map[string]string{"type": "http", "scheme": "bearer"}}},
-	}, "", " ")
-	if err != nil {
-		panic(err) // maps of strings are always JSON
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(text)))
-	})
-}
-
 func xmlEscape(s string) string {
 	var b strings.Builder
 	_ = xml.EscapeText(&b, []byte(s)) // a strings.Builder takes all
