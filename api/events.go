@@ -151,7 +151,9 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, produce func(ctx
 			case <-ctx.Done():
 			}
 		case <-begin:
-			err = out.beat()
+			if !out.started { // else an event was faster, and has begun it
+				err = out.beat()
+			}
 		case <-tick.C:
 			if err = stillGood(r.Context()); err == nil {
 				err = out.beat()
