@@ -4,16 +4,16 @@ import "testing"
 
 // TestBaresipAndLinphoneSeeEachOther has each see the other come, get busy and go.
 func TestBaresipAndLinphoneSeeEachOther(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t)
-			a := newLinphone(t, s.addr, transport, alice)
+			addr := startServerFor(t, transport)
+			a := newLinphone(t, addr, transport, alice)
 			a.publishes = true
 			must(t, a.Register())
 			must(t, a.Watch("", bob))
 			shows(t, a, bob, closed)
-			b := newBaresip(t, s.addr, transport, bob, alice, true)
+			b := newBaresip(t, addr, transport, bob, alice, true)
 			shows(t, a, bob, open)
 			shows(t, b, alice, open)
 

@@ -8,11 +8,11 @@ import (
 
 // TestLinphoneSeesPresence has alice see bob come, get busy, leave a note and go.
 func TestLinphoneSeesPresence(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t)
-			a, b := newLinphone(t, s.addr, transport, alice), newLinphone(t, s.addr, transport, bob)
+			addr := startServerFor(t, transport)
+			a, b := newLinphone(t, addr, transport, alice), newLinphone(t, addr, transport, bob)
 			b.publishes = true
 			must(t, a.Register())
 			must(t, a.Watch("", bob))
@@ -33,11 +33,11 @@ func TestLinphoneSeesPresence(t *testing.T) {
 
 // TestLinphoneWatchesAList has alice see two contacts through one subscription.
 func TestLinphoneWatchesAList(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t)
-			a, b, c := newLinphone(t, s.addr, transport, alice), newLinphone(t, s.addr, transport, bob), newLinphone(t, s.addr, transport, carol)
+			addr := startServerFor(t, transport)
+			a, b, c := newLinphone(t, addr, transport, alice), newLinphone(t, addr, transport, bob), newLinphone(t, addr, transport, carol)
 			b.publishes, c.publishes = true, true
 			must(t, a.Register())
 			must(t, b.Register())

@@ -16,6 +16,16 @@ func startServerTLS(t testing.TB) (s *server, addr string) {
 		"[[listen]]\naddress = %q\ntransport = \"tls\"\ncert_file = %q\nkey_file = %q\n", addr, cert.CertFile, cert.KeyFile)}), addr
 }
 
+// startServerFor starts a server and returns where it listens over a transport.
+func startServerFor(t testing.TB, transport string) (addr string) {
+	t.Helper()
+	if transport == "tls" {
+		_, addr = startServerTLS(t)
+		return addr
+	}
+	return startServer(t).addr
+}
+
 // TestClientsOverTLS has clients over TLS write to each other, and to one over
 // UDP.
 func TestClientsOverTLS(t *testing.T) {
