@@ -335,8 +335,10 @@ type Peer struct {
 	Domain string `toml:"domain" reload:"restart" example:"\"example.net\""`
 	// Host and port of the peer.
 	Address string `toml:"address" reload:"restart" example:"\"sip.example.net:5060\""`
-	// What is spoken to it: udp or tcp. When it is not given it is udp.
+	// What is spoken to it: udp, tcp or tls. When it is not given it is udp. Over tls its certificate must be for the domain (RFC 5922).
 	Transport string `toml:"transport" reload:"restart" example:"\"udp\""`
+	// Certificate authorities in PEM that sign its certificate, for tls. When it is not given they are those that the system trusts.
+	CAFile string `toml:"ca_file" reload:"restart" example:"\"/etc/rollcall/partner-ca.pem\""`
 }
 
 // Default returns the configuration of an empty file. It has no domain, so it is not valid by itself.

@@ -54,6 +54,8 @@ func TestFaults(t *testing.T) {
 		{"no certificate", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"tls\"\nkey_file = \"x\"\n",
 			[]string{`rollcall.toml:2: listen.cert_file: transport "tls" wants a certificate and its key; name a file in PEM`}},
 		{"certificate for ws", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"ws\"\ncert_file = \"x\"\n", []string{`rollcall.toml:5: listen.cert_file: transport "ws" has no certificates`}},
+		{"authority of a peer over tcp", ok + "[[peer]]\ndomain = \"example.net\"\naddress = \"sip.example.net:5060\"\ntransport = \"tcp\"\nca_file = \"x\"\n",
+			[]string{`rollcall.toml:6: peer.ca_file: transport "tcp" has no certificates; remove the key`}},
 		{"one port for two", ok + "[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"tcp\"\n[[listen]]\naddress = \"0.0.0.0:5061\"\ntransport = \"tls\"\ncert_file = \"x\"\nkey_file = \"x\"\n",
 			[]string{`rollcall.toml:6: listen.address: 0.0.0.0:5061 is that of tcp too, and both are over TCP; give one of them another port`}},
 		{"port without address", ok + "[http]\naddress = \":8080\"\n", []string{`rollcall.toml:3: http.address: "" is not an IP address; write an IP address and a port`}},
@@ -85,11 +87,11 @@ func TestFaults(t *testing.T) {
 			"rollcall.toml:3: registrar.max_contacts: 0 is out of range; write a number from 1 to 1000",
 			"rollcall.toml:5: im.answer_after: 40s is out of range"}},
 		{"keys in the archive", ok + "data_dir = \"/d\"\nkeys_dir = \"/d/archive/keys\"\n", []string{"rollcall.toml:3: keys_dir: keys would lie among the data"}},
-		{"peers", ok + "[[peer]]\ndomain = \"example.com\"\naddress = \"sip.example.net\"\n[[peer]]\ndomain = \"b c\"\naddress = \"a:1\"\ntransport = \"tls\"\n", []string{
+		{"peers", ok + "[[peer]]\ndomain = \"example.com\"\naddress = \"sip.example.net\"\n[[peer]]\ndomain = \"b c\"\naddress = \"a:1\"\ntransport = \"wss\"\n", []string{
 			`rollcall.toml:3: peer.domain: "example.com" is a domain of this server`,
 			`rollcall.toml:4: peer.address: "sip.example.net" is not an address`,
 			`rollcall.toml:6: peer.domain: "b c" is not a domain`,
-			`rollcall.toml:8: peer.transport: transport "tls" is not supported by this version`}},
+			`rollcall.toml:8: peer.transport: transport "wss" is not supported by this version`}},
 		{"domains", "domains = [\"sip:example.com\", \"a.example\", \"A.example\"]\n", []string{
 			`rollcall.toml:1: domains: "sip:example.com" is not a domain`, `rollcall.toml:1: domains: domain "A.example" is given twice`}},
 		{"zone", ok + "time_zone = \"Mars/Olympus\"\n", []string{`rollcall.toml:2: time_zone: time zone "Mars/Olympus" is not known`}},

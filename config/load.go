@@ -109,6 +109,9 @@ func (c *Config) resolve(dir string) {
 		l := &c.Listen[i]
 		paths = append(paths, &l.CertFile, &l.KeyFile, &l.ClientCAFile)
 	}
+	for i := range c.Peer {
+		paths = append(paths, &c.Peer[i].CAFile)
+	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -347,7 +347,10 @@ func (v *validator) peers() {
 			v.fault(key+".address", `write host and port, such as "sip.example.net:5060"`, "%q is not an address", p.Address)
 		}
 		if p.Transport != "" {
-			v.oneOf(key+".transport", p.Transport, []string{"udp", "tcp"}, []string{"tls", "ws", "wss"})
+			v.oneOf(key+".transport", p.Transport, []string{"udp", "tcp", "tls"}, []string{"ws", "wss"})
+			if p.CAFile != "" && p.Transport != "tls" {
+				v.fault(key+".ca_file", "remove the key", "transport %q has no certificates", p.Transport)
+			}
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (a *attempt) toPeer() {
 		a.finish(result{reason: "Peer's address is not known"})
 		return
 	}
-	a.hop = hop{proto: a.d.peer.Proto, remote: remote, uri: a.d.uri}
+	a.hop = hop{proto: a.d.peer.Proto, remote: remote, domain: a.d.peer.Domain, roots: a.d.peer.Roots, uri: a.d.uri}
 	a.sendTo()
 }
 

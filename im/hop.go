@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,7 +21,9 @@ type hop struct {
 	fallback transport.Flow  // when proto can't be had: the datagram that was too long
 	proto    transport.Proto // how to reach remote when there is no flow
 	remote   netip.AddrPort
-	uri      string // Request-URI
+	domain   string         // TLS: of the peer
+	roots    *x509.CertPool // TLS
+	uri      string         // Request-URI
 	routes   []string
 }
 
@@ -153,7 +156,7 @@ func (r *Relay) connect(ctx context.Context, h *hop) (transport.Flow, error) {
 	if !remote.IsValid() {
 		remote = h.fallback.Remote
 	}
-	flow, err := r.o.Transport.Dial(ctx, h.proto, remote)
+	flow, err := r.o.Transport.Dial(ctx, transport.Target{Proto: h.proto, Remote: remote, Domain: h.domain, Roots: h.roots})
 	if err == nil || h.fallback.IsZero() {
 		return flow, err
 	}

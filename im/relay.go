@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -50,7 +51,7 @@ type Accounts interface {
 // Transport sends and connects.
 type Transport interface {
 	Alive(f transport.Flow) bool
-	Dial(ctx context.Context, p transport.Proto, remote netip.AddrPort) (transport.Flow, error)
+	Dial(ctx context.Context, to transport.Target) (transport.Flow, error)
 	UDPFlow(remote netip.AddrPort) (transport.Flow, bool)
 	SentBy(f transport.Flow) netip.AddrPort
 }
@@ -61,6 +62,7 @@ type Peer struct {
 	Domain  string
 	Address string // host:port
 	Proto   transport.Proto
+	Roots   *x509.CertPool // who signs its certificate, for TLS; nil: whom the system trusts
 }
 
 // Settings may change while the server runs.

@@ -106,15 +106,15 @@ func (w *wire) Alive(f transport.Flow) bool {
 }
 
 // Dial implements im.Transport.
-func (w *wire) Dial(_ context.Context, p transport.Proto, remote netip.AddrPort) (transport.Flow, error) {
+func (w *wire) Dial(_ context.Context, to transport.Target) (transport.Flow, error) {
 	time.Sleep(10 * time.Millisecond)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dials++
-	if p != transport.TCP || w.noTCP[remote] || w.phones[remote] == nil {
+	if to.Proto != transport.TCP || w.noTCP[to.Remote] || w.phones[to.Remote] == nil {
 		return transport.Flow{}, errors.New("connection refused")
 	}
-	return w.open(remote), nil
+	return w.open(to.Remote), nil
 }
 
 func (w *wire) open(remote netip.AddrPort) transport.Flow {

@@ -32,15 +32,24 @@ func ReadCertificate(l config.Listen) (*tls.Config, error) {
 	if l.ClientCAFile == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(l.ClientCAFile)
-	if err != nil {
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.ClientCAs, err = ReadAuthorities(l.ClientCAFile); err != nil {
 		return nil, fmt.Errorf("client_ca_file: %w", err)
 	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client_ca_file %s has no certificate in PEM", l.ClientCAFile)
-	}
 	return c, nil
+}
+
+// ReadAuthorities reads who may sign certificates.
+func ReadAuthorities(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate in PEM", path)
+	}
+	return pool, nil
 }
 
 func newCertificate(l config.Listen) (*certificate, error) {
@@ -81,11 +90,21 @@ func (s *Server) logCertificate(c *certificate) {
 	}
 }
 
-// openCertificates reads those of all listeners.
-func (s *Server) openCertificates(listens []config.Listen) error {
-	s.certificates = make([]*certificate, len(listens))
+// openCertificates reads those of all listeners, and those that sign the ones of peers.
+func (s *Server) openCertificates(cfg *config.Config) error {
+	s.certificates = make([]*certificate, len(cfg.Listen))
+	s.peerRoots = map[string]*x509.CertPool{}
 	var faults []error
-	for i, l := range listens {
+	for _, p := range cfg.Peer {
+		if p.CAFile == "" {
+			continue
+		}
+		var err error
+		if s.peerRoots[p.CAFile], err = ReadAuthorities(p.CAFile); err != nil {
+			faults = append(faults, fmt.Errorf("ca_file of peer %s: %w", p.Name, err))
+		}
+	}
+	for i, l := range cfg.Listen {
 		if !l.Secure() {
 			continue
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 			}
 		}
 	}()
-	if err := s.openCertificates(cfg.Listen); err != nil {
+	if err := s.openCertificates(cfg); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -144,7 +145,7 @@ func open(cfg *config.Config, log *zap.Logger, sender func(*transport.Transport)
 		Journal: s.journal, Store: s.store, Locations: locations{s.registrar, s.directory, &s.programs}, Accounts: s.directory,
 		GRUUs: s.gruus, Transport: reaching{s.transport, &s.programs}, Transactions: s.tx, Key: branchKey, Log: log, Go: s.work.Go, Panicked: s.panicked,
 		Describe: s.describe, Parties: s.parties,
-	}, relaySettings(cfg, s.rules.Load()))
+	}, relaySettings(cfg, s.rules.Load(), s.peerRoots))
 	packages, err := s.packages(cfg)
 	if err != nil {
 		s.relay.Close()
@@ -228,16 +229,19 @@ func (s *Server) registrarOptions(cfg *config.Config) registrar.Options {
 	}
 }
 
-func relaySettings(cfg *config.Config, rules *policy.Rules) im.Settings {
+func relaySettings(cfg *config.Config, rules *policy.Rules, roots map[string]*x509.CertPool) im.Settings {
 	set := im.Settings{
 		OfflineLife: cfg.IM.OfflineLife.Duration, OfflineLimit: cfg.IM.OfflineLimit, AnswerAfter: cfg.IM.AnswerAfter.Duration,
 	}
 	for _, p := range cfg.Peer {
 		proto := transport.UDP
-		if p.Transport == "tcp" {
+		switch p.Transport {
+		case "tcp":
 			proto = transport.TCP
+		case "tls":
+			proto = transport.TLS
 		}
-		set.Peers = append(set.Peers, im.Peer{Name: p.Name, Domain: p.Domain, Address: p.Address, Proto: proto})
+		set.Peers = append(set.Peers, im.Peer{Name: p.Name, Domain: p.Domain, Address: p.Address, Proto: proto, Roots: roots[p.CAFile]})
 	}
 	set.Rules = rules
 	return set
@@ -268,7 +272,7 @@ func (s *Server) Reload(cfg *config.Config) error {
 	next.Registrar, next.Auth, next.IM, next.Log, next.TimeZone, next.Presence = cfg.Registrar, cfg.Auth, cfg.IM, cfg.Log, cfg.TimeZone, cfg.Presence
 	s.registrar.Reload(s.registrarOptions(&next))
 	s.loadPolicy(&next)
-	s.relay.Reload(relaySettings(&next, s.rules.Load()))
+	s.relay.Reload(relaySettings(&next, s.rules.Load(), s.peerRoots))
 	s.notifier.Reload(eventSettings(&next))
 	s.readCertificates()
 	s.cfg.Store(&next)

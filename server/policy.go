@@ -154,7 +154,7 @@ func (s *Server) watchPolicy(ctx context.Context, seen fileStamp) {
 			seen = now
 			cfg := s.cfg.Load()
 			s.loadPolicy(cfg)
-			s.relay.Reload(relaySettings(cfg, s.rules.Load()))
+			s.relay.Reload(relaySettings(cfg, s.rules.Load(), s.peerRoots))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +51,8 @@ type Server struct {
 
 	traced       tracing
 	gruus        *registrar.GRUUs
-	certificates []*certificate // of [[listen]], by index; nil for those without TLS
+	peerRoots    map[string]*x509.CertPool // by ca_file
+	certificates []*certificate            // of [[listen]], by index; nil for those without TLS
 
 	domains []string
 	listens []netip.Addr // addresses our listeners answer at

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"math/big"
@@ -187,5 +189,55 @@ func TestCertificateFaults(t *testing.T) {
 		} else if !strings.Contains(err.Error(), change.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestPeerOverTLS: a message to the domain of a peer goes there over TLS, if its certificate is for the domain.
+func TestPeerOverTLS(t *testing.T) {
+	cert := siptest.NewCertificate(t, nil, "partner.example")
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert.Pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	heard := make(chan *sip.Message, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				peer := &client{t: t, proto: "TLS", conn: conn, in: heard}
+				stream, b := bufio.NewReader(conn), make([]byte, 64<<10)
+				for {
+					n, err := readMessage(stream, b)
+					if err != nil {
+						return
+					}
+					m := new(sip.Message)
+					if m.Parse(bytes.Clone(b[:n])) == nil && m.Check() == nil {
+						heard <- m
+						peer.send(string(reply(m, 200)))
+					}
+				}
+			}()
+		}
+	}()
+	h := start(t, func(c *config.Config) {
+		for _, domain := range []string{"partner.example", "other.example"} {
+			c.Peer = append(c.Peer, config.Peer{Name: domain, Domain: domain, Address: l.Addr().String(), Transport: "tls", CAFile: cert.CertFile})
+		}
+	})
+	alice := h.client("alice", "UDP")
+	for _, text := range []string{"first", "over the same connection"} {
+		alice.want(200, "MESSAGE", "sip:carol@partner.example", text, "Content-Type: text/plain")
+		if m := <-heard; m.Body() != text || m.Via().Transport != "TLS" || m.RequestURI() != "sip:carol@partner.example" {
+			t.Errorf("the peer got\n%s", m.Raw())
+		}
+	}
+	alice.want(504, "MESSAGE", "sip:carol@other.example", "to another domain", "Content-Type: text/plain")
+	if len(heard) > 0 {
+		t.Errorf("a server without a certificate for the domain got\n%s", (<-heard).Raw())
 	}
 }

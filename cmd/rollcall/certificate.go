@@ -17,6 +17,7 @@ import (
 
 	"rollcall/config"
 	"rollcall/server"
+	"rollcall/sip/transport"
 )
 
 // certificateGood looks at the certificate of a listener as its clients will.
@@ -33,26 +34,11 @@ func certificateGood(l config.Listen, domains []string, now time.Time) (string, 
 		return "", fmt.Errorf("%s is valid from %s on; look at this machine's clock", l.CertFile, leaf.NotBefore.Format(time.DateOnly))
 	}
 	for _, d := range domains {
-		if !slices.ContainsFunc(identities(leaf), func(name string) bool { return strings.EqualFold(name, d) }) {
+		if !slices.ContainsFunc(transport.Identities(leaf), func(name string) bool { return strings.EqualFold(name, d) }) {
 			return "", fmt.Errorf("%s is not for %s, as clients want it (RFC 5922 §7.1); have the domain among its names", l.CertFile, d)
 		}
 	}
 	return fmt.Sprintf("%s, until %s", l.CertFile, leaf.NotAfter.Format(time.DateOnly)), nil
-}
-
-// identities are the SIP domains that a certificate is for: those of its sip URIs, or without any its DNS names, among
-// which wildcards count for nothing (RFC 5922 §7.1, §7.2).
-func identities(c *x509.Certificate) []string {
-	var domains []string
-	for _, u := range c.URIs {
-		if strings.EqualFold(u.Scheme, "sip") && !strings.Contains(u.Opaque, "@") {
-			domains = append(domains, u.Opaque)
-		}
-	}
-	if len(domains) > 0 {
-		return domains
-	}
-	return c.DNSNames
 }
 
 // makeCertificate makes a certificate for the domains that is signed by its own key, valid for a year, and the key,

@@ -14,6 +14,7 @@ import (
 
 	"rollcall/api"
 	"rollcall/config"
+	"rollcall/server"
 )
 
 // finding is one line of a check.
@@ -133,6 +134,15 @@ func inspect(c *cobra.Command, path string) ([]finding, error) {
 		if l.Secure() {
 			text, err := certificateGood(l, cfg.Domains, time.Now())
 			report("certificate", err, "%s", text)
+		}
+	}
+	for _, p := range cfg.Peer {
+		if p.CAFile != "" {
+			_, err := server.ReadAuthorities(p.CAFile)
+			if err != nil {
+				err = fmt.Errorf("peer %s: %w; name certificates in PEM, readable for the user of the server", p.Name, err)
+			}
+			report("certificate", err, "%s, for peer %s", p.CAFile, p.Name)
 		}
 	}
 	if running != nil {

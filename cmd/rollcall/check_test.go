@@ -97,6 +97,11 @@ func TestCheckFindsFaults(t *testing.T) {
 			}
 			find(t, s, "certificate", "no such file", "name the chain and its key in PEM")
 		}
+		s := newShell(t)
+		s.write("rollcall.toml", "domains = [\"example.com\"]\ndata_dir = \"data\"\n[[peer]]\ndomain = \"example.net\"\naddress = \"sip.example.net:5061\"\ntransport = \"tls\"\nca_file = \"ca.pem\"\n")
+		find(t, s, "certificate", "peer example.net: open ", "in PEM")
+		s.write("ca.pem", "no certificate")
+		find(t, s, "certificate", "has no certificate in PEM", "")
 	})
 
 	t.Run("store", func(t *testing.T) {

@@ -50,7 +50,7 @@ func TestDialsAreBounded(t *testing.T) {
 		var n atomic.Int64
 		for _, p := range peers {
 			wg.Go(func() {
-				_, err := a.Dial(t.Context(), transport.TCP, p)
+				_, err := a.Dial(t.Context(), transport.Target{Proto: transport.TCP, Remote: p})
 				if err == nil {
 					t.Errorf("connected to %s", p)
 				}

@@ -68,7 +68,7 @@ func (t *Transport) accept(l *streamListener) {
 		if l.secure != nil {
 			nc = tls.Server(nc, l.secure)
 		}
-		if t.addConn(nc, l.proto, false) == nil {
+		if t.addConn(nc, l.proto, nil) == nil {
 			t.Counters.ConnRefused.Add(1)
 			_ = bare(nc).Close()
 		}
@@ -84,8 +84,8 @@ type conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil where a write can't be tried without waiting
 	flow   Flow
-	dialed bool
-	crlf   int // CRs and LFs since the last message; of the reading goroutine
+	dialed *Target // nil: it was accepted
+	crlf   int     // CRs and LFs since the last message; of the reading goroutine
 
 	mu      sync.Mutex
 	out     []byte
@@ -95,8 +95,9 @@ type conn struct {
 	closed  bool
 }
 
-// addConn registers a connection and starts reading it; nil over a limit.
-func (t *Transport) addConn(nc net.Conn, p Proto, dialed bool) *conn {
+// addConn registers a connection and starts reading it; nil over a limit. Dialed is what it was
+// made to, nil for one that was accepted.
+func (t *Transport) addConn(nc net.Conn, p Proto, dialed *Target) *conn {
 	remote := unmap(nc.RemoteAddr().(*net.TCPAddr).AddrPort())
 	local := unmap(nc.LocalAddr().(*net.TCPAddr).AddrPort())
 	c := &conn{t: t, nc: nc, dialed: dialed}
@@ -112,8 +113,8 @@ func (t *Transport) addConn(nc net.Conn, p Proto, dialed bool) *conn {
 	c.flow = Flow{Proto: p, Boot: t.boot, Conn: t.nextConn, Local: local, Remote: remote}
 	t.conns[c.flow.Conn] = c
 	t.perSource[remote.Addr()]++
-	if dialed {
-		t.outbound[remote] = c
+	if dialed != nil {
+		t.outbound[*dialed] = c
 	}
 	t.mu.Unlock()
 	t.Counters.ConnOpened.Add(1)
@@ -134,8 +135,8 @@ func (c *conn) remove() {
 	if t.perSource[ip]--; t.perSource[ip] <= 0 {
 		delete(t.perSource, ip)
 	}
-	if t.outbound[c.flow.Remote] == c {
-		delete(t.outbound, c.flow.Remote)
+	if c.dialed != nil && t.outbound[*c.dialed] == c {
+		delete(t.outbound, *c.dialed)
 	}
 	t.mu.Unlock()
 	if t.o.Closed != nil {

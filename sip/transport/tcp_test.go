@@ -403,7 +403,7 @@ func TestDial(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
-			f, err := a.Dial(t.Context(), transport.TCP, b.tcp)
+			f, err := a.Dial(t.Context(), transport.Target{Proto: transport.TCP, Remote: b.tcp})
 			if err != nil {
 				t.Error(err)
 			}
@@ -436,14 +436,14 @@ func TestDial(t *testing.T) {
 	if closed := gone.next(t); closed != f {
 		t.Errorf("closed %s", closed)
 	}
-	if _, err := a.Dial(t.Context(), transport.TCP, b.tcp); err == nil {
+	if _, err := a.Dial(t.Context(), transport.Target{Proto: transport.TCP, Remote: b.tcp}); err == nil {
 		t.Error("a listener that is gone was reached")
 	}
-	if _, err := a.Dial(t.Context(), transport.TLS, b.tcp); err == nil {
+	if _, err := a.Dial(t.Context(), transport.Target{Proto: transport.WS, Remote: b.tcp}); err == nil {
 		t.Error("TLS is not built")
 	}
 	a.Close()
-	if _, err := a.Dial(t.Context(), transport.TCP, b.tcp); !errors.Is(err, transport.ErrClosed) {
+	if _, err := a.Dial(t.Context(), transport.Target{Proto: transport.TCP, Remote: b.tcp}); !errors.Is(err, transport.ErrClosed) {
 		t.Errorf("behind Close: %v", err)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"testing"
 	"time"
 
@@ -206,4 +208,63 @@ func TestTLSPeerDoesNotRead(t *testing.T) {
 		t.Errorf("sending waited %v", took)
 	}
 	until(t, "the connection ends", func() bool { return !n.Alive(f) && n.Connections() == 0 })
+}
+
+// TestDialTLS: a connection is made to a domain that its certificate is for, once for each target.
+func TestDialTLS(t *testing.T) {
+	cert := siptest.NewCertificate(t, nil, "example.com", "*.example.net")
+	uri := siptest.NewCertificate(t, func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "sip", Opaque: "example.org"}} }, "example.com")
+	b := start(t, transport.Options{}, nil)
+	at, err := b.ListenTLS(anyPort, &tls.Config{Certificates: []tls.Certificate{cert.Pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := b.ListenTLS(anyPort, &tls.Config{Certificates: []tls.Certificate{uri.Pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan string, 10)
+	a := start(t, transport.Options{DialTime: time.Second}, func(m *sip.Message, f transport.Flow) {
+		if m.Check() == nil && f.Proto == transport.TLS {
+			answers <- m.Via().Branch
+		}
+	})
+	to := transport.Target{Proto: transport.TLS, Remote: at, Domain: "Example.com", Roots: cert.Pool}
+	f, err := a.Dial(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := a.Dial(t.Context(), to); err != nil || again != f {
+		t.Errorf("another connection to the same target: %+v, %v", again, err)
+	}
+	if err := a.Send(f, options(net.TCPAddrFromAddrPort(f.Local), "over")); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answers; got != "z9hG4bKover" {
+		t.Errorf("answer to %s", got)
+	}
+	if g, err := a.Dial(t.Context(), transport.Target{Proto: transport.TLS, Remote: other, Domain: "example.org", Roots: uri.Pool}); err != nil || g == f {
+		t.Errorf("by the sip URI of a certificate: %v", err)
+	}
+	for name, to := range map[string]transport.Target{
+		"another domain":        {Domain: "example.org", Remote: at, Roots: cert.Pool},
+		"a wildcard":            {Domain: "sip.example.net", Remote: at, Roots: cert.Pool},
+		"a name beside the URI": {Domain: "example.com", Remote: other, Roots: uri.Pool},
+		"an unknown authority":  {Domain: "example.com", Remote: at, Roots: uri.Pool},
+		"no authority":          {Domain: "example.com", Remote: at},
+		"no TLS there":          {Domain: "example.com", Remote: b.tcp, Roots: cert.Pool},
+	} {
+		to.Proto = transport.TLS
+		if f, err := a.Dial(t.Context(), to); err == nil {
+			t.Errorf("%s: connected by %s", name, f)
+		}
+	}
+	until(t, "what failed is closed", func() bool { return a.Connections() == 2 && b.Connections() == 2 })
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the flow ends with the connection", func() bool { return !a.Alive(f) })
+	if _, err := a.Dial(t.Context(), to); err == nil {
+		t.Error("connected to nobody")
+	}
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -128,9 +129,9 @@ type Transport struct {
 	readers   []*udpSocket // of all of udp; replaced, never changed
 	listeners map[netip.AddrPort]*streamListener
 	conns     map[uint64]*conn
-	outbound  map[netip.AddrPort]*conn
+	outbound  map[Target]*conn
 	perSource map[netip.Addr]int
-	dialing   map[netip.AddrPort]*dial
+	dialing   map[Target]*dial
 	dialingTo map[netip.Addr]int
 	nextConn  uint64
 	local     map[netip.Addr]netip.Addr // source address towards a peer, when bound to all
@@ -144,8 +145,8 @@ func New(h Handler, o Options) *Transport {
 	return &Transport{
 		o: o, handler: h, boot: binary.BigEndian.Uint32(b[:]) | 1,
 		udp: map[netip.AddrPort]*udpListener{}, listeners: map[netip.AddrPort]*streamListener{},
-		conns: map[uint64]*conn{}, outbound: map[netip.AddrPort]*conn{},
-		perSource: map[netip.Addr]int{}, dialing: map[netip.AddrPort]*dial{}, dialingTo: map[netip.Addr]int{},
+		conns: map[uint64]*conn{}, outbound: map[Target]*conn{},
+		perSource: map[netip.Addr]int{}, dialing: map[Target]*dial{}, dialingTo: map[netip.Addr]int{},
 		local: map[netip.Addr]netip.Addr{}, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
@@ -353,19 +354,30 @@ func (t *Transport) parse(m *sip.Message, b []byte) bool {
 	return true
 }
 
-// Dial returns the flow of a TCP connection to remote, an open one that we made
-// before or a new one. Over TLS and WebSocket who connected is answered, and nobody is connected to. It waits at most Options.DialTime, and not at all but for
+// Target is where a connection is made to. A connection is used again for the same
+// target alone: one whose certificate was for another domain is another.
+type Target struct {
+	Proto  Proto // TCP or TLS
+	Remote netip.AddrPort
+	Domain string         // TLS: what the certificate must be for (RFC 5922 §7.2)
+	Roots  *x509.CertPool // TLS: who must have signed it; nil: whom the system trusts
+}
+
+// Dial returns the flow of a connection to a target, an open one that we made
+// before or a new one.
+// It waits at most Options.DialTime, for the handshake of TLS as long again, and not at all but for
 // ErrBusy when too many do.
-func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (Flow, error) {
-	if p != TCP {
-		return Flow{}, fmt.Errorf("connect to %s: transport %s is not supported", remote, p)
+func (t *Transport) Dial(ctx context.Context, to Target) (Flow, error) {
+	if to.Proto != TCP && to.Proto != TLS {
+		return Flow{}, fmt.Errorf("connect to %s: transport %s is not supported", to.Remote, to.Proto)
 	}
+	remote := to.Remote
 	t.mu.Lock()
-	if c := t.outbound[remote]; c != nil {
+	if c := t.outbound[to]; c != nil {
 		t.mu.Unlock()
 		return c.flow, nil
 	}
-	d := t.dialing[remote]
+	d := t.dialing[to]
 	var refused error
 	switch {
 	case d != nil && d.waiters >= maxDialWaiters:
@@ -378,10 +390,10 @@ func (t *Transport) Dial(ctx context.Context, p Proto, remote netip.AddrPort) (F
 		refused = ErrBusy
 	default:
 		d = &dial{done: make(chan struct{}), waiters: 1}
-		t.dialing[remote] = d
+		t.dialing[to] = d
 		t.dialingTo[remote.Addr()]++
 		t.wg.Add(1)
-		go t.dialOnce(d, remote)
+		go t.dialOnce(d, to)
 	}
 	if refused != nil {
 		t.mu.Unlock()
@@ -404,20 +416,24 @@ type dial struct {
 	err     error
 }
 
-func (t *Transport) dialOnce(d *dial, remote netip.AddrPort) {
+func (t *Transport) dialOnce(d *dial, to Target) {
 	defer t.wg.Done()
+	remote := to.Remote
 	nc, err := net.DialTimeout("tcp", remote.String(), t.o.DialTime)
+	if err == nil && to.Proto == TLS {
+		nc, err = t.secure(nc, to)
+	}
 	if err == nil {
-		if c := t.addConn(nc, TCP, true); c != nil {
+		if c := t.addConn(nc, to.Proto, &to); c != nil {
 			d.flow = c.flow
 		} else {
-			_ = nc.Close()
+			_ = bare(nc).Close()
 			err = ErrBusy // or closed: the peer's share is taken, or that of all
 		}
 	}
 	d.err = err
 	t.mu.Lock()
-	delete(t.dialing, remote)
+	delete(t.dialing, to)
 	if t.dialingTo[remote.Addr()]--; t.dialingTo[remote.Addr()] <= 0 {
 		delete(t.dialingTo, remote.Addr())
 	}
