@@ -150,21 +150,29 @@ func partyOf(m *sip.Message, header sip.HeaderID) sip.AOR {
 }
 
 func tracedOf(sent bool, flow transport.Flow, m *sip.Message) *api.Traced {
-	head, body, _ := strings.Cut(m.Raw(), "\r\n\r\n")
-	start, lines, _ := strings.Cut(head, "\r\n")
+	start, head, body := takeApart(m.Raw())
 	return &api.Traced{
 		At: time.Now().UTC(), Sent: sent, Flow: flow.String(), Start: start, From: partyOf(m, sip.HeaderFrom).String(), To: partyOf(m, sip.HeaderTo).String(),
-		CallID: m.CallID(), CSeq: m.Get(sip.HeaderCSeq), Head: withoutCredentials(lines), Length: len(body),
+		CallID: m.CallID(), CSeq: m.Get(sip.HeaderCSeq), Head: head, Length: body,
 	}
 }
 
-// withoutCredentials leaves out what a stranger could try passwords on, but for who it is of.
-func withoutCredentials(lines string) string {
-	out := strings.Split(lines, "\r\n")
+// takeApart gives the start line of a message, its header lines without what a stranger could try passwords on
+// but for who it is of, and how many bytes follow. As for the parser, a line ends with LF.
+func takeApart(raw string) (start, head string, body int) {
+	var kept []string
 	hidden := false
-	kept := out[:0]
-	for _, line := range out {
-		if line != "" && (line[0] == ' ' || line[0] == '\t') { // the rest of the line before
+	for first := true; raw != ""; first = false {
+		var line string
+		line, raw, _ = strings.Cut(raw, "\n")
+		if line = strings.TrimSuffix(line, "\r"); first {
+			start = line
+			continue
+		}
+		if line == "" {
+			break
+		}
+		if line[0] == ' ' || line[0] == '\t' { // the rest of the line before
 			if !hidden {
 				kept = append(kept, line)
 			}
@@ -173,11 +181,11 @@ func withoutCredentials(lines string) string {
 		name, value, _ := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
 		if hidden = strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Proxy-Authorization"); hidden {
-			line = name + ": (" + strings.TrimSpace(usernameIn(value)+" left out)")
+			line = name + ": (" + usernameIn(value) + "left out)"
 		}
 		kept = append(kept, line)
 	}
-	return strings.Join(kept, "\r\n")
+	return start, strings.Join(kept, "\r\n"), len(raw)
 }
 
 // usernameIn is the user name in digest credentials, with its parameter's name.
@@ -187,5 +195,5 @@ func usernameIn(credentials string) string {
 	if !ok || !whole {
 		return ""
 	}
-	return `username="` + user + `",`
+	return `username="` + user + `", `
 }

@@ -138,3 +138,19 @@ func TestTraceIsSlow(t *testing.T) {
 		t.Errorf("%d of %d are left out", lost, 2*n)
 	}
 }
+
+// TestTakeApart: neither body nor credentials are in the head, however lines end and fold.
+func TestTakeApart(t *testing.T) {
+	for _, eol := range []string{"\r\n", "\n"} {
+		raw := strings.Join([]string{"MESSAGE sip:bob@example.com SIP/2.0", "Via: SIP/2.0/UDP 192.0.2.1", "AUTHORIZATION : Digest username=\"alice\",", " response=\"secret\"",
+			"Subject: a", " folded one", "proxy-authorization: Basic secret", "\tsecret", "Content-Length: 6", "", "secret"}, eol)
+		start, head, body := takeApart(raw)
+		want := "Via: SIP/2.0/UDP 192.0.2.1\r\nAUTHORIZATION: (username=\"alice\", left out)\r\nSubject: a\r\n folded one\r\nproxy-authorization: (left out)\r\nContent-Length: 6"
+		if start != "MESSAGE sip:bob@example.com SIP/2.0" || head != want || body != len("secret") {
+			t.Errorf("with %q: %q, %d bytes\n%q\n%q", eol, start, body, head, want)
+		}
+	}
+	if start, head, body := takeApart("OPTIONS"); start != "OPTIONS" || head != "" || body != 0 {
+		t.Errorf("%q %q %d", start, head, body)
+	}
+}
