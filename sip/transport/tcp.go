@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -80,12 +81,13 @@ func (t *Transport) accept(l *streamListener) {
 // take all, leaves the rest to a goroutine with a deadline, so that nobody who
 // sends waits for a peer.
 type conn struct {
-	t      *Transport
-	nc     net.Conn
-	raw    syscall.RawConn // nil where a write can't be tried without waiting
-	flow   Flow
-	dialed *Target // nil: it was accepted
-	crlf   int     // CRs and LFs since the last message; of the reading goroutine
+	t        *Transport
+	nc       net.Conn
+	raw      syscall.RawConn // nil where a write can't be tried without waiting
+	flow     Flow
+	dialed   *Target     // nil: it was accepted
+	upgraded atomic.Bool // it is a WebSocket
+	crlf     int         // CRs and LFs since the last message; of the reading goroutine
 
 	mu      sync.Mutex
 	out     []byte

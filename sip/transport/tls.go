@@ -34,6 +34,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	_ = c.nc.SetDeadline(time.Time{})
+	c.upgraded.Store(c.flow.Proto.framed())
 	return true
 }
 

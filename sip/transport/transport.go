@@ -34,6 +34,7 @@ type Options struct {
 	Idle           time.Duration // a connection without traffic is closed; 1 h
 	MessageTime    time.Duration // a message on a stream must be whole within it; 30 s
 	WriteTime      time.Duration // a peer that does not read is closed; 10 s
+	PingEvery      time.Duration // between two pings of a WebSocket; 30 s
 	HandshakeTime  time.Duration // the handshakes of TLS and WebSocket must be over within it; 10 s
 	DialTime       time.Duration // for a new connection; 3 s
 	MaxQueue       int           // bytes waiting for one connection; 1 MiB
@@ -77,6 +78,7 @@ func (o *Options) setDefaults() {
 	defTime(&o.MessageTime, 30*time.Second)
 	defTime(&o.WriteTime, 10*time.Second)
 	defTime(&o.HandshakeTime, 10*time.Second)
+	defTime(&o.PingEvery, 30*time.Second)
 	defTime(&o.DialTime, 3*time.Second)
 	def(&o.MaxQueue, 1<<20)
 	def(&o.Backlog, 64<<20)
@@ -120,6 +122,8 @@ type Transport struct {
 	queued  atomic.Int64 // bytes that wait for connections
 	turns   chan struct{}
 
+	closed     chan struct{} // closed by Close
+	pinging    sync.Once
 	tap        atomic.Pointer[func(Flow, []byte)]
 	gathering  gathering
 	nextReader atomic.Uint32 // in turn
@@ -143,7 +147,7 @@ func New(h Handler, o Options) *Transport {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return &Transport{
-		o: o, handler: h, boot: binary.BigEndian.Uint32(b[:]) | 1,
+		o: o, handler: h, closed: make(chan struct{}), boot: binary.BigEndian.Uint32(b[:]) | 1,
 		udp: map[netip.AddrPort]*udpListener{}, listeners: map[netip.AddrPort]*streamListener{},
 		conns: map[uint64]*conn{}, outbound: map[Target]*conn{},
 		perSource: map[netip.Addr]int{}, dialing: map[Target]*dial{}, dialingTo: map[netip.Addr]int{},
@@ -308,7 +312,9 @@ func sourceAddr(remote netip.AddrPort) netip.Addr {
 
 // Close ends all listening and all connections and waits for their goroutines.
 func (t *Transport) Close() error {
-	t.closing.Store(true)
+	if !t.closing.Swap(true) {
+		close(t.closed)
+	}
 	t.mu.Lock()
 	var all []*conn
 	for _, l := range t.udp {

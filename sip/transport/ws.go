@@ -22,6 +22,7 @@ import (
 // origin will do: who sends something has to show a password, which no page has from its
 // browser.
 func (t *Transport) ListenWS(addr netip.AddrPort, secure *tls.Config) (netip.AddrPort, error) {
+	t.pinging.Do(func() { t.wg.Go(t.pingAll) })
 	if secure != nil {
 		return t.listenStream(WSS, addr, secure)
 	}
@@ -30,6 +31,31 @@ func (t *Transport) ListenWS(addr netip.AddrPort, secure *tls.Config) (netip.Add
 
 // Framed reports a transport that keeps the bounds of messages by itself, with connections.
 func (p Proto) framed() bool { return p == WS || p == WSS }
+
+// pingAll pings every WebSocket from time to time (RFC 7118 §6): a browser can't, and what stands between
+// forgets a connection on which nothing comes.
+func (t *Transport) pingAll() {
+	tick := time.NewTicker(t.o.PingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.closed:
+			return
+		case <-tick.C:
+		}
+		var all []*conn
+		t.mu.RLock()
+		for _, c := range t.conns {
+			if c.upgraded.Load() {
+				all = append(all, c)
+			}
+		}
+		t.mu.RUnlock()
+		for _, c := range all {
+			_ = c.sendFrame(ws.OpPing, nil) // one that is gone is removed by who reads it
+		}
+	}
+}
 
 // upgradeBytes bounds the request that begins a WebSocket.
 const upgradeBytes = 16 << 10

@@ -302,6 +302,29 @@ func TestWebSocketTimes(t *testing.T) {
 	}
 }
 
+// TestWebSocketPings: a quiet WebSocket is pinged, one whose handshake is not over is not.
+func TestWebSocketPings(t *testing.T) {
+	n, at := startWS(t, transport.Options{PingEvery: 50 * time.Millisecond, HandshakeTime: 500 * time.Millisecond}, nil)
+	half := dial(t, at)
+	half.send([]byte("GET / HTTP/1.1\r\n"))
+	b := dialWS(t, at, nil)
+	for range 3 {
+		if p, op := b.next(); op != ws.OpPing || len(p) > 0 {
+			t.Fatalf("heard %v %q", op, p)
+		}
+		b.frame(ws.OpPong, true, nil)
+	}
+	if rest, _ := io.ReadAll(half); len(rest) > 0 {
+		t.Errorf("before the end of the handshake %q", rest)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // FuzzWebSocket sends any bytes behind a good handshake: the connection ends, what is answered is whole frames, and the
 // next connection is served.
 func FuzzWebSocket(f *testing.F) {
