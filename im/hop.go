@@ -105,8 +105,10 @@ func (r *Relay) toAddr(h hop, u sip.URI, a netip.Addr, literal bool, flow transp
 		case strings.EqualFold(t, "tcp"):
 			h.proto = transport.TCP
 		case strings.EqualFold(t, flow.Proto.URIParam()) && flow.Proto > transport.TCP:
-			h.flow = flow // over TLS and WebSocket nobody is connected to, so it is who connected or nobody
-			return h, flow.Remote == h.remote && r.o.Transport.Alive(flow)
+			// Over TLS and WebSocket no device or edge proxy is connected to. The one that the REGISTER came from is reached
+			// over its connection, which has another port there than the one that it names.
+			h.flow = flow
+			return h, flow.Remote.Addr() == h.remote.Addr() && r.o.Transport.Alive(flow)
 		case !strings.EqualFold(t, "udp"):
 			return h, false
 		}

@@ -241,3 +241,21 @@ func TestPeerOverTLS(t *testing.T) {
 		t.Errorf("a server without a certificate for the domain got\n%s", (<-heard).Raw())
 	}
 }
+
+// TestEdgeProxyOverTLS: a device that registered through a proxy over TLS is reached over that proxy's connection, by its
+// Path (RFC 3327 §5.3), though the proxy names the port that it listens at.
+func TestEdgeProxyOverTLS(t *testing.T) {
+	cert := siptest.NewCertificate(t, nil, "example.com")
+	h := start(t, overTLS(cert))
+	h.roots = cert.Pool
+	edge, bob := h.client("alice", "TLS"), h.client("bob", "UDP")
+	edge.want(200, "REGISTER", "sip:example.com", "", "Contact: <sip:alice@192.0.2.7>", "Expires: 600", "Supported: path", "Path: <sip:127.0.0.1:5061;transport=tls;lr>",
+		"Via: SIP/2.0/TLS 127.0.0.1:5061;branch=z9hG4bKedge, SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKphone")
+	bob.send(bob.authorized("MESSAGE", "sip:alice@example.com", "through the edge", "Content-Type: text/plain"))
+	if m := edge.answer(200); m.Body() != "through the edge" || m.RequestURI() != "sip:alice@192.0.2.7" || !strings.Contains(m.Raw(), "Route: <sip:127.0.0.1:5061;transport=tls;lr>") {
+		t.Errorf("the edge got\n%s", m.Raw())
+	}
+	if m := bob.next(15 * time.Second); m == nil || m.Status() != 200 {
+		t.Fatalf("bob got %v", m)
+	}
+}
