@@ -57,9 +57,13 @@ func (g *GRUUs) sum(parts ...string) (sum [sha256.Size]byte) {
 // temporaryUser begins the user part of temporary GRUUs, as in Appendix A.2.
 const temporaryUser = "tgruu."
 
-// maxHidden bounds the address of record in a temporary GRUU, so that the user part is one
-// of an address.
-const maxHidden = 256
+// hiddenStep is the multiple of bytes that is hidden in a temporary GRUU, so that its length
+// does not tell whose it is (RFC 5627 §5.1); maxHidden bounds the address of record, so that the user part is
+// one of an address.
+const (
+	hiddenStep = 64
+	maxHidden  = 3*hiddenStep - len(mark{})
+)
 
 // mark tells one registration of a device from the one before and after.
 type mark [8]byte
@@ -102,7 +106,9 @@ func (g *GRUUs) appendTemporary(dst []byte, aor sip.AOR, rec *record) []byte {
 	// The nonce is made of all that tells one REGISTER from another, so it comes with one text only.
 	nonce := g.sum("nonce", s, string(m[:]), number(int64(rec.cseq)), number(rec.updated))
 	b := append(make([]byte, 0, 512), nonce[:g.aead.NonceSize()]...)
-	b = g.aead.Seal(b, b, append(m[:], s...), nil)
+	text := append(m[:], s...)
+	text = append(text, make([]byte, (hiddenStep-len(text)%hiddenStep)%hiddenStep)...)
+	b = g.aead.Seal(b, b, text, nil)
 	dst = append(append(dst, "sip:"...), temporaryUser...)
 	dst = base64.RawURLEncoding.AppendEncode(dst, b)
 	return append(append(append(dst, '@'), aor.Domain()...), ";gr"...)
@@ -174,7 +180,7 @@ func (g *GRUUs) Parse(u sip.URI) (x GRUU, found bool) {
 		if err != nil || len(text) < len(x.mark) {
 			return GRUU{}, true
 		}
-		of, err := sip.ParseAORString(string(text[len(x.mark):]))
+		of, err := sip.ParseAORString(strings.TrimRight(string(text[len(x.mark):]), "\x00"))
 		if err != nil || of.Domain() != aor.Domain() {
 			return GRUU{}, true
 		}

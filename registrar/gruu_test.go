@@ -143,6 +143,37 @@ func TestGRUUThatIsNone(t *testing.T) {
 	}
 }
 
+// TestTemporaryGRUUTellsNothing: "it MUST be computationally infeasible to determine whether they were issued for the same
+// AOR or instance ID" (RFC 5627 §5.1), so not by their length either; and each is good, as long as it is given.
+func TestTemporaryGRUUTellsNothing(t *testing.T) {
+	g := gruuOptions().GRUUs
+	lengths := map[int]bool{}
+	for n := 1; n <= 250; n++ {
+		user := strings.Repeat("u", n)
+		b := registrar.Binding{AOR: aor(t, "sip:"+user+"@example.com"), Instance: "urn:x", CallID: "1", GRUU: true}
+		_, temporary := g.Of(&b)
+		if temporary == "" {
+			if n < 150 {
+				t.Fatalf("none for an address of %d bytes", n)
+			}
+			continue
+		}
+		u, err := sip.ParseURI(temporary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x, found := g.Parse(u); !found || x.AOR != b.AOR || !x.Leads(&b) {
+			t.Errorf("%q leads to %s, want %s", temporary, x.AOR, b.AOR)
+		}
+		if n <= 40 {
+			lengths[len(temporary)] = true
+		}
+	}
+	if len(lengths) != 1 {
+		t.Errorf("lengths of temporary GRUUs: %v", lengths)
+	}
+}
+
 // FuzzGRUU reads any URI: what is read leads to no binding but that of its instance.
 func FuzzGRUU(f *testing.F) {
 	o := gruuOptions()

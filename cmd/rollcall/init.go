@@ -87,10 +87,13 @@ func (a *app) init() *cobra.Command {
 				}
 				cert, key, err := makeCertificate(domains, time.Now())
 				if err == nil {
-					err = errors.Join(writeNew(keyFile, key, 0o600, force), writeNew(certFile, cert, 0o644, force))
+					err = writeNew(keyFile, key, 0o600, force)
 				}
 				if err != nil {
 					return err
+				}
+				if err := writeNew(certFile, cert, 0o644, force); err != nil {
+					return errors.Join(err, os.Remove(keyFile)) // which is of no use without
 				}
 				a.note("Wrote %s and %s, a certificate that no client trusts by itself.", certFile, keyFile)
 			}
