@@ -86,83 +86,95 @@ func upgrade(nc net.Conn) error {
 
 // readFrames is read for WebSocket, of which each message is one of SIP (RFC 7118 §4.2).
 func (c *conn) readFrames() {
-	t := c.t
-	r := bufio.NewReaderSize(c.nc, firstRead)
-	var (
-		m       sip.Message
-		one     []byte    // the message that is coming
-		kind    ws.OpCode // of it; ws.OpContinuation while none is
-		partial time.Time // when it began
-	)
+	in := incoming{c: c, r: bufio.NewReaderSize(c.nc, firstRead)}
 	for {
-		idle := t.o.Idle
-		if partial.IsZero() {
-			_ = c.nc.SetReadDeadline(time.Now().Add(idle))
-		}
-		h, err := ws.ReadHeader(r)
-		if err == nil && partial.IsZero() {
-			partial = time.Now()
-			_ = c.nc.SetReadDeadline(partial.Add(t.o.MessageTime))
-		}
-		var code ws.StatusCode
-		if err == nil {
-			code = fault(h, kind, len(one), t.o.Limits.MessageBytes)
-		}
-		var control [ws.MaxControlFramePayloadSize]byte
-		payload := control[:0]
-		if err == nil && code == 0 {
-			if n := int(h.Length); h.OpCode.IsControl() {
-				payload = control[:n]
-			} else {
-				one = append(one, make([]byte, n)...)
-				payload = one[len(one)-n:]
-			}
-			_, err = io.ReadFull(r, payload)
-		}
-		switch {
-		case errors.Is(err, ws.ErrHeaderLengthMSB), errors.Is(err, ws.ErrHeaderLengthUnexpected):
-			code = ws.StatusProtocolError
-		case err != nil:
+		h, payload, code, err := in.next()
+		if err != nil {
 			if timedOut(err) {
-				t.Counters.ConnTimedOut.Add(1)
+				c.t.Counters.ConnTimedOut.Add(1)
 			}
 			return
 		}
-		ws.Cipher(payload, h.Mask, 0)
-		switch {
-		case code != 0:
-		case h.OpCode == ws.OpClose:
-			code = ws.StatusNormalClosure
-		case h.OpCode == ws.OpPing:
-			t.Counters.KeepAlive.Add(1)
-			_ = c.sendFrame(ws.OpPong, payload)
-		case h.OpCode.IsControl(): // a pong, to what we have not asked
-		default:
-			if h.OpCode != ws.OpContinuation {
-				kind = h.OpCode
-			}
-			if !h.Fin {
-				continue
-			}
-			if kind == ws.OpText && !utf8.Valid(one) { // RFC 6455 §8.1
-				code = ws.StatusInvalidFramePayloadData
-				break
-			}
-			c.serve(&m, one)
-			one, kind, partial = one[:0], ws.OpContinuation, time.Time{}
-			if cap(one) > busyRead {
-				one = nil
-			}
+		if code == 0 {
+			code = in.take(h, payload)
 		}
 		if code != 0 {
 			_ = c.sendFrame(ws.OpClose, ws.NewCloseFrameBody(code, ""))
 			c.linger()
 			return
 		}
-		if kind == ws.OpContinuation {
-			partial = time.Time{}
-		}
 	}
+}
+
+// incoming is the read side of a WebSocket.
+type incoming struct {
+	c       *conn
+	r       *bufio.Reader
+	m       sip.Message
+	control [ws.MaxControlFramePayloadSize]byte
+
+	one  []byte    // the message that is coming, as far as it is there
+	kind ws.OpCode // of it; ws.OpContinuation while none is
+}
+
+// next reads a frame. Its payload is a part of the message that is coming, or that of a control frame. A
+// code says why the connection ends.
+func (in *incoming) next() (h ws.Header, payload []byte, code ws.StatusCode, err error) {
+	c, o := in.c, &in.c.t.o
+	if in.kind == ws.OpContinuation {
+		_ = c.nc.SetReadDeadline(time.Now().Add(o.Idle))
+	}
+	h, err = ws.ReadHeader(in.r)
+	switch {
+	case errors.Is(err, ws.ErrHeaderLengthMSB), errors.Is(err, ws.ErrHeaderLengthUnexpected):
+		return h, nil, ws.StatusProtocolError, nil
+	case err != nil:
+		return h, nil, 0, err
+	}
+	if in.kind == ws.OpContinuation {
+		_ = c.nc.SetReadDeadline(time.Now().Add(o.MessageTime)) // of the whole message, if it is the first of one
+	}
+	if code = fault(h, in.kind, len(in.one), o.Limits.MessageBytes); code != 0 {
+		return h, nil, code, nil
+	}
+	n := int(h.Length)
+	if h.OpCode.IsControl() {
+		payload = in.control[:n]
+	} else {
+		in.one = append(in.one, make([]byte, n)...)
+		payload = in.one[len(in.one)-n:]
+	}
+	_, err = io.ReadFull(in.r, payload)
+	ws.Cipher(payload, h.Mask, 0)
+	return h, payload, 0, err
+}
+
+// take does what a good frame asks for.
+func (in *incoming) take(h ws.Header, payload []byte) (code ws.StatusCode) {
+	switch {
+	case h.OpCode == ws.OpClose:
+		return ws.StatusNormalClosure
+	case h.OpCode == ws.OpPing:
+		in.c.t.Counters.KeepAlive.Add(1)
+		_ = in.c.sendFrame(ws.OpPong, payload)
+		return 0
+	case h.OpCode.IsControl(): // a pong
+		return 0
+	case h.OpCode != ws.OpContinuation:
+		in.kind = h.OpCode
+	}
+	if !h.Fin {
+		return 0
+	}
+	if in.kind == ws.OpText && !utf8.Valid(in.one) { // RFC 6455 §8.1
+		return ws.StatusInvalidFramePayloadData
+	}
+	in.c.serve(&in.m, in.one)
+	in.one, in.kind = in.one[:0], ws.OpContinuation
+	if cap(in.one) > busyRead {
+		in.one = nil
+	}
+	return 0
 }
 
 // fault says with what status a connection ends because of a frame (RFC 6455 §5.2, §5.4,
